@@ -1,0 +1,133 @@
+/** The seam between a protocol's sockets and the server: what an adapter gives, and what it is given. */
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Log } from './context.ts'
+import type { Event, Protocol, Resolution } from './protocol.ts'
+
+/** How far the application's answer to its peer has gone. */
+export type Progress = 'none' | 'started' | 'finished'
+
+/**
+ * How an application ended; the adapter says it on its wire.
+ * - `finished`: it returned after a complete answer.
+ * - `unanswered`: it returned and had not started to answer.
+ * - `unfinished`: it returned in the middle of its answer.
+ * - `raised`: it threw; `progress` says how far the answer had gone.
+ * - `abandoned`: it was still running `closeTimeout` after its scope had ended.
+ */
+export type Outcome =
+  | { readonly kind: 'finished' | 'unanswered' | 'unfinished' | 'abandoned' }
+  | { readonly kind: 'raised'; readonly error: unknown; readonly progress: Progress }
+
+/** The adapter's side of one scope: where the application's events go. */
+export interface Transport<P extends Protocol = Protocol> {
+  /** See {@link Outcome}; read when the application ends. */
+  readonly progress: Progress
+  /**
+   * Writes the event. A promise means: wait before sending more (back-pressure).
+   * @throws SignalboxError `unexpected_event` when the scope's state does not allow this event now.
+   */
+  send(event: P['send']): void | Promise<void>
+  /** The application has ended. Called exactly once a scope, also after a disconnect. */
+  end(outcome: Outcome): void
+  /** The mailbox has room again after `deliver` said false. */
+  resume?(): void
+}
+
+/** Called once, when the application asked for the next event or returned; with an error when it failed on this one. */
+export type Handled = (error?: unknown) => void
+
+export interface Delivery {
+  /** How many bytes this event holds in memory; the mailbox is bounded by bytes as well as by events. Default 0. */
+  readonly bytes?: number
+  readonly handled?: Handled
+  /** No event follows: a later `receive()` throws `scope_ended`. */
+  readonly last?: boolean
+}
+
+/** The server's side of one scope: where the adapter puts what came from the wire. */
+export interface Connection<P extends Protocol = Protocol> {
+  readonly scope: P['scope']
+  /** True once the application has ended or was abandoned; what is delivered then is settled as failed. */
+  readonly ended: boolean
+  /** Puts an event into the mailbox. False: it is full; stop reading from the peer until `Transport.resume`. */
+  deliver(event: P['receive'], delivery?: Delivery): boolean
+  /** The peer is gone: delivers the last event, aborts the scope's signal, and gives the application `closeTimeout` to end. */
+  disconnect(event?: P['receive']): void
+  /** Aborts the scope's signal with this reason and gives the application `closeTimeout` to end. */
+  abort(reason: Error): void
+  /** Resolves when the application has ended or was abandoned. Never rejects. */
+  readonly completed: Promise<void>
+}
+
+/** Serves plain requests and upgrades on an address that several protocols share. */
+export interface HttpHost {
+  /** As it was asked for; `url` has the real port once it listens. */
+  readonly url: string
+  /** The scheme and the port that peers reach: known once it listens. */
+  readonly secure: boolean
+  readonly server: HttpServer
+  /** Takes the requests of one path (exact), or, without `path`, all that nobody else takes. */
+  onRequest(path: string | undefined, handler: (request: IncomingMessage, response: ServerResponse) => void): void
+  /** Takes the upgrades to `websocket` of one path (exact), or, without `path`, all that nobody else takes. */
+  onUpgrade(path: string | undefined, handler: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): void
+}
+
+/** Where a listener is bound, as the YAML says it. */
+export interface ListenAddress {
+  readonly host: string
+  /** 0 takes any free port. */
+  readonly port: number
+}
+/** Paths of PEM files, relative to the YAML. */
+export interface TlsFiles {
+  readonly cert: string
+  readonly key: string
+}
+
+/** What the server lends to an adapter. */
+export interface Services<P extends Protocol = Protocol> {
+  /** Opens a scope: starts one instance of the application for it. `id`, `params`, `route` and `state` are filled in here. */
+  open(scope: Unrouted<P['scope']>, transport: Transport<P>): Connection<P>
+  /** Which rule would take this scope; undefined: none. Runs nothing. */
+  resolve(scope: Unrouted<P['scope']>): Resolution | undefined
+  /** An address found no rule: counted and logged. */
+  unrouted(scope: Unrouted<P['scope']>, address: string): void
+  /**
+   * An event that the application failed on, with nobody left to ask the sender again: kept where a person can see it.
+   * `event` is what was delivered.
+   */
+  failed(scope: P['scope'], event: Event, error: unknown): void
+  /** The shared HTTP server of this address; without one, that of the `http` listener. */
+  httpHost(address?: ListenAddress, tls?: TlsFiles): HttpHost
+  /** The gateway's data folder; it exists. */
+  readonly data: string
+  /** The folder that relative paths in the YAML start from. */
+  readonly base: string
+  readonly log: Log
+  /** How long an application may go on after its scope ended, in milliseconds. */
+  readonly closeTimeout: number
+}
+
+/** A scope as an adapter makes it: the server adds the rest. */
+export type Unrouted<S> = S extends unknown ? Omit<S, 'id' | 'params' | 'route' | 'state'> : never
+
+/** A protocol that is being served. */
+export interface Listener {
+  /** Where it listens, for the greeting, e.g. `mqtt://127.0.0.1:1883`. */
+  readonly urls: readonly string[]
+  /** One command to try it with, for the greeting. */
+  readonly example: string
+  /** How many peers are connected now. */
+  readonly connections: number
+  /**
+   * Stops listening, tells each peer in its protocol that the gateway goes, waits for their scopes until `signal` aborts,
+   * then cuts what is left. Resolves when every socket is closed.
+   */
+  close(signal: AbortSignal): Promise<void>
+}
+
+/** What an adapter module exports as `adapter`: loaded only when the YAML names the protocol. */
+export interface Adapter<P extends Protocol = Protocol, Options = unknown> {
+  start(options: Options, services: Services<P>): Promise<Listener>
+}

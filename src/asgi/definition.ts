@@ -1,0 +1,57 @@
+/** One protocol as the registry holds it: light enough to be always loaded; adapter and client come when they are needed. */
+import type { ZodType } from 'zod'
+import type { Adapter, ListenAddress, TlsFiles, Unrouted } from './adapter.ts'
+import type { Protocol } from './protocol.ts'
+import type { RouterDefinition } from './router.ts'
+
+/** One protocol's entry in the registry: light enough to be loaded always. */
+export interface ProtocolDefinition<P extends Protocol = Protocol, Options = unknown> {
+  readonly name: P['scope']['type']
+  /** The schema of `listen.NAME`; every setting has a default or an error that says what to write. */
+  readonly options: ZodType<Options>
+  /** The routers that YAML may use below this protocol. */
+  readonly routers: readonly RouterDefinition[]
+  /** Loads the adapter: the only import of the protocol's packages. */
+  load(): Promise<{ readonly adapter: Adapter<P, Options> }>
+  /** Loads the client of `signalbox send`. */
+  loadClient(): Promise<{ readonly client: Client }>
+  /** The command line of `signalbox send NAME`, e.g. `TOPIC MESSAGE [--qos N]`, and one example. */
+  readonly sendUsage: SendUsage
+  /** The scope that a peer at this address would get, for `signalbox explain NAME ADDRESS`; throws on a malformed address. */
+  sampleScope(address: string): Unrouted<P['scope']>
+  /** What is unsafe about these options off loopback, each as a sentence that says what to write; empty when nothing is. */
+  refuse?(options: Options, shared: { readonly http: { readonly address: ListenAddress } }): readonly Refusal[]
+}
+export interface Refusal {
+  /** The setting, below `listen.NAME`, as a path. */
+  readonly path: readonly string[]
+  readonly message: string
+}
+export interface SendUsage {
+  readonly arguments: readonly { readonly name: string; readonly description: string; readonly optional?: boolean }[]
+  readonly options: readonly { readonly name: string; readonly value?: string; readonly description: string }[]
+  readonly example: string
+}
+
+/** The protocol type behind a registry entry. */
+export type ProtocolOf<D> = D extends ProtocolDefinition<infer P, infer _> ? P : never
+
+/** How `signalbox send PROTOCOL …` plays a client. */
+export interface Client {
+  /** The positional arguments and options of the command, for the argument parser. */
+  send(arguments_: readonly string[], options: Readonly<Record<string, string>>, target: ClientTarget): Promise<ClientAnswer>
+}
+/** What the YAML says of the listener to talk to. */
+export interface ClientTarget {
+  /** This protocol's `listen` entry, parsed. */
+  readonly options: unknown
+  /** The http listener's entry, parsed, for the protocols that share it. */
+  readonly http: { readonly address: ListenAddress; readonly tls?: TlsFiles | undefined }
+  readonly signal: AbortSignal
+}
+export interface ClientAnswer {
+  /** True when the peer gave a positive answer: the command's exit code is 0 only then. */
+  readonly positive: boolean
+  /** What came back on the wire, for a person. */
+  readonly text: string
+}
