@@ -1,0 +1,45 @@
+/** The one error class, and the one table of its codes. `errors.md` beside this file lists them for people. */
+
+/** Every code, and what it means. A test keeps `errors.md` equal to this table. */
+export const errorCodes = {
+  abandoned: 'The application was still running when its scope had been over for `closeTimeout`.',
+  bad_address: 'An address that cannot be read: of a listener, or of a peer to explain or to send to.',
+  bad_config: 'The YAML has mistakes; each is listed with its place.',
+  bad_message: 'A channel layer message that is no plain data, has no dotted type, or is too large.',
+  bad_name: 'A channel or group name that is empty, too long, or has characters outside `A-Z a-z 0-9 - _ .`.',
+  bad_reference: 'A `file.ts#Export` that does not exist, fails to load, or is no application.',
+  bad_rule: 'A routing rule that cannot be compiled: an expression, a path, a filter, a phone prefix.',
+  channel_full: 'The channel already holds as many messages as it may.',
+  closing: 'The gateway is closing and takes nothing new.',
+  disconnected: 'The peer is gone: the reason of the scope\'s aborted signal.',
+  lifespan_failed: 'The lifespan application refused to start.',
+  listen_failed: 'An address could not be listened on.',
+  no_route: 'No routing rule takes this address.',
+  scope_ended: '`receive()` was called after the last event of the scope.',
+  timed_out: 'A deadline passed: of a handler, a client or a command.',
+  too_large: 'A body, message or packet is over its limit.',
+  unexpected_event: 'An application sent an event that its scope does not allow now.',
+} as const
+
+export type ErrorCode = keyof typeof errorCodes
+
+/** Every error that signalbox raises itself. The message says what was expected, what came, and where. */
+export class SignalboxError extends Error {
+  override readonly name = 'SignalboxError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** Whether `error` is a signalbox error of this code; works across worker and test realms, where `instanceof` does not. */
+export function hasCode(error: unknown, code: string): boolean {
+  return Error.isError(error) && 'code' in error && error.code === code
+}
+
+/** The sentence of anything that was thrown. */
+export function reason(error: unknown): string {
+  return Error.isError(error) ? error.message : String(error)
+}

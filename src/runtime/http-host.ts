@@ -1,0 +1,257 @@
+/** One `node:http` or `node:https` server for an address, shared by every protocol that speaks HTTP there. */
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { resolve as resolvePath } from 'node:path'
+import type { Duplex } from 'node:stream'
+import type { HttpHost, ListenAddress, TlsFiles } from '../asgi/adapter.ts'
+import type { Log } from '../asgi/context.ts'
+import { SignalboxError, hasCode, reason } from './errors.ts'
+import { answer, answerBrokenRequest, endUpgrade } from './http-answer.ts'
+import { addressText } from './options.ts'
+
+/** Where an address is and what it bears. Times in milliseconds, sizes in bytes; what is left out has its default. */
+export interface HttpHostOptions {
+  readonly address: ListenAddress
+  readonly tls?: TlsFiles | undefined
+  /** All header lines of a request together; more is answered 431. Default 16 KiB. */
+  readonly maxHeaderSize?: number
+  /** From connecting, or the end of the previous request, to the end of a request's headers; then 408. Default 15 s. */
+  readonly headersTimeout?: number
+  /** To the end of the request's body; then 408. Default 120 s. */
+  readonly requestTimeout?: number
+  /** How long an idle connection stays open for another request. Default 15 s. */
+  readonly keepAliveTimeout?: number
+  /** More connections than this are closed as soon as they are made. Default 10,000. */
+  readonly maxConnections?: number
+}
+
+/** The host as its owner sees it. */
+export interface ListeningHttpHost extends HttpHost {
+  /** @throws SignalboxError `listen_failed` when the address cannot be had. */
+  listen(): Promise<void>
+  /**
+   * Takes no new connection, lets the requests that are under way be answered, and closes what is idle; when `signal`
+   * aborts, cuts what is left. Resolves when every socket is closed.
+   */
+  close(signal: AbortSignal): Promise<void>
+}
+
+/**
+ * Paths of certificate files are relative to `base`.
+ * @throws SignalboxError `listen_failed` when one of them cannot be used.
+ */
+export function createHttpHost(options: HttpHostOptions, base = '', log?: Log): ListeningHttpHost {
+  return new NodeHttpHost(options, base, log)
+}
+
+type RequestHandler = Parameters<HttpHost['onRequest']>[1]
+type UpgradeHandler = Parameters<HttpHost['onUpgrade']>[1]
+
+class NodeHttpHost implements ListeningHttpHost {
+  readonly secure: boolean
+  readonly server: Server
+  readonly #address: ListenAddress
+  readonly #log: Log | undefined
+  /** The connections that requests come on. */
+  readonly #peers = new Set<Duplex>()
+  /** The ones below them, where there is TLS: also those whose handshake is not done. */
+  readonly #raw = new Set<Duplex>()
+  /** The newest response of each connection: what tells whether an error answer may still be written there. */
+  readonly #newest = new WeakMap<Duplex, ServerResponse>()
+  readonly #requests = new Map<string, RequestHandler>()
+  readonly #upgrades = new Map<string, UpgradeHandler>()
+  #otherRequests: RequestHandler | undefined
+  #otherUpgrades: UpgradeHandler | undefined
+  #port: number
+  #closed: Promise<void> | undefined
+
+  constructor(options: HttpHostOptions, base: string, log: Log | undefined) {
+    this.#address = options.address
+    this.#port = options.address.port
+    this.#log = log
+    this.secure = options.tls !== undefined
+    this.server = this.#createServer(options, base)
+    this.server.maxConnections = options.maxConnections ?? 10_000
+    // Their size has a limit, so their number needs none: what is above Node's own one vanishes in silence.
+    this.server.maxHeadersCount = 0
+    this.#listenTo(this.server)
+  }
+
+  get url(): string {
+    return `${this.secure ? 'https' : 'http'}://${addressText({ host: this.#address.host, port: this.#port })}`
+  }
+
+  onRequest(path: string | undefined, handler: RequestHandler): void {
+    if (path !== undefined) take(this.#requests, path, handler)
+    else if (this.#otherRequests) throw taken('the requests of every other path')
+    else this.#otherRequests = handler
+  }
+
+  onUpgrade(path: string | undefined, handler: UpgradeHandler): void {
+    if (path !== undefined) take(this.#upgrades, path, handler)
+    else if (this.#otherUpgrades) throw taken('the upgrades of every other path')
+    else this.#otherUpgrades = handler
+  }
+
+  async listen(): Promise<void> {
+    const { host, port } = this.#address
+    try {
+      this.server.listen({ host, port })
+      await once(this.server, 'listening')
+    } catch (error) {
+      throw new SignalboxError('listen_failed', `cannot listen on ${this.url}: ${listenProblem(error)}`, { cause: error })
+    }
+    this.#port = (this.server.address() as AddressInfo).port // a TCP server has an address object once it listens
+  }
+
+  close(signal: AbortSignal): Promise<void> {
+    this.#closed ??= this.#close(signal)
+    return this.#closed
+  }
+
+  async #close(signal: AbortSignal): Promise<void> {
+    // What is answered from now on leaves an idle connection behind that nobody else would close.
+    this.server.keepAliveTimeout = 1
+    this.server.keepAliveTimeoutBuffer = 0
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.server.close(() => resolve())
+    // Node takes a connection that never asked for anything for a busy one.
+    for (const socket of this.#peers) if (!this.#newest.has(socket)) socket.destroy()
+    const cut = () => {
+      for (const socket of [...this.#peers, ...this.#raw]) socket.destroy()
+    }
+    if (signal.aborted) cut()
+    signal.addEventListener('abort', cut, { once: true })
+    await promise
+    signal.removeEventListener('abort', cut)
+  }
+
+  #createServer(options: HttpHostOptions, base: string): Server {
+    const { tls, maxHeaderSize = 16 * 1024, requestTimeout = 120_000, keepAliveTimeout = 15_000 } = options
+    const headersTimeout = Math.min(options.headersTimeout ?? 15_000, requestTimeout)
+    const common: ServerOptions = {
+      maxHeaderSize,
+      headersTimeout,
+      requestTimeout,
+      keepAliveTimeout,
+      // How often Node looks for connections that are over their time.
+      connectionsCheckingInterval: Math.round(Math.max(50, Math.min(5000, headersTimeout / 4))),
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
+      optimizeEmptyRequests: true,
+      shouldUpgradeCallback: (request) => this.#upgradeHandler(request) !== undefined,
+    }
+    if (!tls) return createServer(common)
+    const files = { cert: readPem(tls.cert, base, 'certificate'), key: readPem(tls.key, base, 'key') }
+    try {
+      return createSecureServer({ ...common, ...files, minVersion: 'TLSv1.2', handshakeTimeout: headersTimeout })
+    } catch (error) {
+      const message = `the certificate ${tls.cert} and the key ${tls.key} cannot be used: ${reason(error)}`
+      throw new SignalboxError('listen_failed', message, { cause: error })
+    }
+  }
+
+  #listenTo(server: Server): void {
+    server.on(this.secure ? 'secureConnection' : 'connection', (socket: Socket) => track(this.#peers, socket))
+    if (this.secure) server.on('connection', (socket: Socket) => track(this.#raw, socket))
+    server.on('request', (request, response) => this.#request(request, response))
+    server.on('checkContinue', (request, response) => {
+      this.#request(request, response)
+      // RFC 9110 10.1.1: who is refused must not send the body first.
+      if (!response.headersSent && !response.destroyed) response.writeContinue()
+    })
+    server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
+    server.on('connect', (_request, socket) => endUpgrade(socket, 405))
+    server.on('clientError', (error, socket) => {
+      if (this.#answering(socket)) socket.destroy()
+      else answerBrokenRequest(error, socket)
+    })
+    server.on('error', (error) => this.#log?.error({ err: error }, `${this.url} reports an error`))
+  }
+
+  #request(request: IncomingMessage, response: ServerResponse): void {
+    this.#newest.set(request.socket, response)
+    response.on('error', ignore)
+    if (this.#closed) response.shouldKeepAlive = false
+    const handler = this.#handler(this.#requests, request) ?? this.#otherRequests
+    if (!handler) return answer(response, 404)
+    try {
+      handler(request, response)
+    } catch (error) {
+      this.#log?.error({ err: error }, 'a protocol failed on a request')
+      if (response.headersSent) response.destroy()
+      else answer(response, 500)
+    }
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // Node has taken its own listener away: without another one a reset would end the process.
+    socket.on('error', ignore)
+    const handler = this.#upgradeHandler(request)
+    if (!handler || this.#closed) return endUpgrade(socket, 503)
+    try {
+      handler(request, socket, head)
+    } catch (error) {
+      this.#log?.error({ err: error }, 'a protocol failed on an upgrade')
+      endUpgrade(socket, 500)
+    }
+  }
+
+  /** Only a proper WebSocket handshake is one; whatever else asks for an upgrade is served as a plain request (RFC 9110 7.8). */
+  #upgradeHandler(request: IncomingMessage): UpgradeHandler | undefined {
+    const { method, headers } = request
+    if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return undefined
+    // Bytes that one side takes for a body and the other for frames are how requests are smuggled.
+    if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0) return undefined
+    return this.#handler(this.#upgrades, request) ?? this.#otherUpgrades
+  }
+
+  #handler<H>(handlers: ReadonlyMap<string, H>, { url = '/' }: IncomingMessage): H | undefined {
+    if (handlers.size === 0) return undefined
+    const query = url.indexOf('?')
+    return handlers.get(query === -1 ? url : url.slice(0, query))
+  }
+
+  /** True while an answer is on its way there: another one in the middle of it would be taken for a part of it. */
+  #answering(socket: Duplex): boolean {
+    const response = this.#newest.get(socket)
+    if (!response || response.writableFinished) return false
+    // A response without a socket waits for the one before it.
+    return response.socket !== socket || response.headersSent
+  }
+}
+
+function ignore(): void {}
+
+function track(sockets: Set<Duplex>, socket: Socket): void {
+  sockets.add(socket)
+  socket.once('close', () => sockets.delete(socket))
+}
+
+function take<H>(handlers: Map<string, H>, path: string, handler: H): void {
+  if (handlers.has(path)) throw taken(path)
+  handlers.set(path, handler)
+}
+
+function taken(what: string): SignalboxError {
+  return new SignalboxError('listen_failed', `two protocols want ${what} on one address: give one of them another`)
+}
+
+function readPem(path: string, base: string, what: string): string {
+  try {
+    return readFileSync(resolvePath(base, path), 'utf8')
+  } catch (error) {
+    throw new SignalboxError('listen_failed', `the ${what} ${path} cannot be read: ${reason(error)}`, { cause: error })
+  }
+}
+
+function listenProblem(error: unknown): string {
+  if (hasCode(error, 'EADDRINUSE')) return 'another program listens there'
+  if (hasCode(error, 'EACCES')) return 'this user may not use that port'
+  if (hasCode(error, 'EADDRNOTAVAIL')) return 'this machine does not have that address'
+  return reason(error)
+}

@@ -1,0 +1,122 @@
+/** Requests as scopes say them, and headers as the wire allows them: what http and websocket have in common. */
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { SignalboxError } from './errors.ts'
+
+/** Header names lower-case; order and repeats as on the wire. */
+export type HeaderList = readonly (readonly [name: string, value: string])[]
+
+export interface RequestTarget {
+  /** Percent-decoded, with the root path. */
+  readonly path: string
+  readonly rawPath: string
+  readonly queryString: string
+}
+
+/** The parts of a request that every scope made from it has. */
+export interface RequestParts extends RequestTarget {
+  readonly httpVersion: string
+  readonly rootPath: string
+  readonly headers: HeaderList
+  readonly client: readonly [host: string, port: number] | null
+  readonly server: readonly [host: string, port: number] | null
+}
+
+/** Undefined when the request is one that no two readers would agree on: a bad escape in the path, or two hosts. */
+export function requestParts(request: IncomingMessage, rootPath: string): RequestParts | undefined {
+  const target = requestTarget(request.url ?? '/', rootPath)
+  const headers = target && headerList(request.rawHeaders)
+  if (!headers) return undefined
+  const { remoteAddress, remotePort, localAddress, localPort } = request.socket as Socket
+  return {
+    httpVersion: request.httpVersion,
+    path: target.path,
+    rawPath: target.rawPath,
+    queryString: target.queryString,
+    rootPath,
+    headers,
+    client: remoteAddress === undefined ? null : [remoteAddress, remotePort ?? 0],
+    server: localAddress === undefined ? null : [localAddress, localPort ?? 0],
+  }
+}
+
+/** Undefined for a path with a malformed percent-encoding, or one that is not UTF-8. */
+export function requestTarget(url: string, rootPath: string): RequestTarget | undefined {
+  const origin = url.startsWith('/') ? url : originForm(url)
+  const query = origin.indexOf('?')
+  const rawPath = query === -1 ? origin : origin.slice(0, query)
+  const path = decodePath(rawPath)
+  if (path === undefined) return undefined
+  return {
+    path: withRoot(path, rootPath),
+    rawPath,
+    queryString: query === -1 ? '' : origin.slice(query + 1),
+  }
+}
+
+/** RFC 9112 3.2.2: a server must take `http://host/path` too. `*` (3.2.4) stays as it is. */
+function originForm(url: string): string {
+  const rest = /^https?:\/\/[^/?#]*(.*)$/is.exec(url)?.[1]
+  if (rest === undefined) return url
+  return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+function decodePath(rawPath: string): string | undefined {
+  if (!rawPath.includes('%')) return rawPath
+  try {
+    return decodeURIComponent(rawPath)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether or not the proxy has taken its prefix off, the scope's path has it. */
+function withRoot(path: string, rootPath: string): string {
+  if (rootPath === '' || path === rootPath || path.startsWith(`${rootPath}/`)) return path
+  return rootPath + path
+}
+
+/** Undefined when there are two `Host` lines (RFC 9112 3.2). */
+function headerList(raw: readonly string[]): HeaderList | undefined {
+  const headers: [name: string, value: string][] = []
+  let hosts = 0
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = (raw[index] as string).toLowerCase() // names and values come in pairs
+    if (name === 'host' && ++hosts > 1) return undefined
+    headers.push([name, raw[index + 1] as string])
+  }
+  return headers
+}
+
+/** RFC 9110 5.6.2. */
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+// RFC 9110 5.5: no control character but the tab. A line break here would let a value write headers of its own.
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
+
+export function isToken(text: string): boolean {
+  return token.test(text)
+}
+
+/**
+ * What an application wants to send as headers, name and value in turn.
+ * @throws SignalboxError `unexpected_event` for a name or a value that a header cannot have.
+ */
+export function flatHeaders(headers: unknown, where: string): string[] {
+  if (!Array.isArray(headers)) throw badHeader(where, 'expected a list of [name, value] pairs', headers)
+  const flat: string[] = []
+  for (const header of headers as readonly unknown[]) {
+    if (!Array.isArray(header) || header.length !== 2) throw badHeader(where, 'expected a [name, value] pair', header)
+    const [name, value] = header as readonly unknown[]
+    if (typeof name !== 'string' || !token.test(name)) throw badHeader(where, 'expected a header name', name)
+    if (typeof value !== 'string' || !fieldValue.test(value)) {
+      throw badHeader(where, `expected latin-1 text without control characters as the value of ${name}`, value)
+    }
+    flat.push(name, value)
+  }
+  return flat
+}
+
+function badHeader(where: string, expected: string, found: unknown): SignalboxError {
+  const shown = JSON.stringify(found) ?? String(found)
+  return new SignalboxError('unexpected_event', `${where}: ${expected}, found ${shown.slice(0, 200)}`)
+}

@@ -1,0 +1,268 @@
+/** One application call for one scope: its events, its end, its channel. */
+import { expect, test } from '@jest/globals'
+import type { Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
+import type { Log } from '../../src/asgi/context.ts'
+import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import { MemoryLayer } from '../../src/layers/memory.ts'
+import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+
+interface Numbered extends Event {
+  readonly number?: number
+}
+interface TestProtocol extends Protocol {
+  readonly scope: BaseScope
+  readonly receive: Numbered
+  readonly send: Numbered
+}
+type Setup = Partial<{ closeTimeout: number; events: number; bytes: number; messages: number; log: Log }>
+
+const scope: BaseScope = { type: 'test', id: 's1', client: null, server: null, params: {}, route: 'a.yaml:3', state: {} }
+
+function open(application: Application<TestProtocol>, { closeTimeout = 5000, log = silentLog, ...limits }: Setup = {}) {
+  const layer = new MemoryLayer()
+  const sent: Numbered[] = []
+  const state = { progress: 'none' as Progress, resumed: 0, closed: 0 }
+  const ended = Promise.withResolvers<Outcome>()
+  const transport: Transport<TestProtocol> = {
+    get progress() {
+      return state.progress
+    },
+    send(event) {
+      if (event.type === 'test.wrong') throw new Error('not now')
+      sent.push(event)
+    },
+    end: ended.resolve,
+    resume: () => void state.resumed++,
+  }
+  const options = { layer, log, closeTimeout, limits: { ...defaultMailboxLimits, ...limits }, onEnd: () => void state.closed++ }
+  const instance = new Instance<TestProtocol>(application, scope, transport, options)
+  return { instance, layer, sent, state, ended: ended.promise }
+}
+
+const event = (number: number): Numbered => ({ type: 'test.event', number })
+const gate = () => Promise.withResolvers<void>()
+
+test('events arrive in order, each handled when the next one is asked for', async () => {
+  const story: string[] = []
+  const { instance, ended } = open(async (_scope, receive) => {
+    for (let count = 0; count < 3; count++) story.push(`took ${(await receive()).number}`)
+  })
+  for (const number of [1, 2, 3]) instance.deliver(event(number), { handled: (error) => story.push(`handled ${number} ${error}`) })
+  await ended
+  expect(story).toEqual([
+    'took 1',
+    'handled 1 undefined',
+    'took 2',
+    'handled 2 undefined',
+    'took 3',
+    'handled 3 undefined',
+  ])
+})
+
+test.each([
+  ['none', 'unanswered'],
+  ['started', 'unfinished'],
+  ['finished', 'finished'],
+] as const)('an application that returns with its answer at %s ends as %s', async (progress, kind) => {
+  const { state, ended } = open(async () => void (state.progress = progress))
+  await expect(ended).resolves.toEqual({ kind })
+})
+
+test('what an application raises goes to the transport and no further', async () => {
+  const error = new Error('boom')
+  const { instance, ended, state } = open(async () => {
+    throw error
+  })
+  await expect(ended).resolves.toEqual({ kind: 'raised', error, progress: 'none' })
+  await instance.completed
+  expect(instance.ended).toBe(true)
+  expect(state.closed).toBe(1)
+})
+
+test('an application that is no async function and throws at once is contained too', async () => {
+  const { ended } = open(() => {
+    throw new Error('at once')
+  })
+  await expect(ended).resolves.toMatchObject({ kind: 'raised' })
+})
+
+test('an event that the application raised on is settled with its error, those behind it as never taken', async () => {
+  const settled: unknown[] = []
+  const { instance, ended } = open(async (_scope, receive) => {
+    await receive()
+    throw new Error('boom')
+  })
+  for (const number of [1, 2]) instance.deliver(event(number), { handled: (error) => settled.push(error) })
+  await ended
+  expect(settled).toMatchObject([{ message: 'boom' }, { code: 'scope_ended' }])
+})
+
+test('an event delivered after the end is settled as never taken', async () => {
+  const { instance, ended } = open(async () => undefined)
+  await ended
+  const late = Promise.withResolvers<unknown>()
+  instance.deliver(event(1), { handled: late.resolve })
+  await expect(late.promise).resolves.toMatchObject({ code: 'scope_ended' })
+})
+
+test('after the last event receive() throws scope_ended, also in an endless loop', async () => {
+  const { instance, ended } = open(async (_scope, receive) => {
+    for (;;) await receive()
+  })
+  const handled = Promise.withResolvers<unknown>()
+  instance.deliver(event(1), { last: true, handled: handled.resolve })
+  await expect(handled.promise).resolves.toBeUndefined()
+  await expect(ended).resolves.toMatchObject({ kind: 'raised', error: { code: 'scope_ended' } })
+})
+
+test('a disconnect aborts the signal while a slow handler runs, and the last event comes after those before it', async () => {
+  const taken: unknown[] = []
+  const started = gate()
+  const { instance, ended } = open(async (_scope, receive, _send, context) => {
+    taken.push((await receive()).number)
+    started.resolve()
+    await new Promise((resolve) => context.signal.addEventListener('abort', resolve))
+    taken.push((await receive()).number, (await receive()).type)
+  })
+  instance.deliver(event(1))
+  await started.promise
+  instance.deliver(event(2))
+  instance.disconnect({ type: 'test.disconnect' })
+  await ended
+  expect(taken).toEqual([1, 2, 'test.disconnect'])
+})
+
+test('a signal that is first read after the disconnect is aborted', async () => {
+  const gone = gate()
+  const { instance, ended } = open(async (_scope, _receive, _send, context) => {
+    await gone.promise
+    context.signal.throwIfAborted()
+  })
+  instance.disconnect()
+  gone.resolve()
+  await expect(ended).resolves.toMatchObject({ kind: 'raised', error: { code: 'disconnected' } })
+})
+
+test('sending to a peer that is gone does nothing, and a wrong event before that is an error to the application', async () => {
+  const gone = gate()
+  const seen: unknown[] = []
+  const { instance, ended, sent } = open(async (_scope, _receive, send) => {
+    await send(event(1))
+    await send({ type: 'test.wrong' }).catch((error: unknown) => seen.push(error))
+    await gone.promise
+    await send({ type: 'test.wrong' })
+  })
+  await new Promise(setImmediate)
+  instance.disconnect()
+  gone.resolve()
+  await expect(ended).resolves.toMatchObject({ kind: 'unanswered' })
+  expect(sent).toEqual([event(1)])
+  expect(seen).toMatchObject([{ message: 'not now' }])
+})
+
+test('an application that goes on after closeTimeout is abandoned and named in the log', async () => {
+  const lines: string[] = []
+  const log: Log = Object.assign(Object.create(silentLog), { child: () => log, warn: (_: object, line: string) => lines.push(line) })
+  const forever = gate()
+  const { instance, ended, layer } = open(
+    async (_scope, _receive, _send, context) => {
+      await context.layer.groupAdd('g', context.channel)
+      await forever.promise
+    },
+    { closeTimeout: 10, log },
+  )
+  const settled = Promise.withResolvers<unknown>()
+  instance.deliver(event(1), { handled: settled.resolve })
+  instance.disconnect()
+  await expect(ended).resolves.toEqual({ kind: 'abandoned' })
+  await expect(settled.promise).resolves.toMatchObject({ code: 'scope_ended' })
+  expect(lines[0]).toContain('test scope s1 (a.yaml:3) did not end within 10 ms')
+  expect(layer.stats()).toMatchObject({ channels: 0, groups: 0 })
+  forever.resolve()
+  await new Promise(setImmediate)
+  expect(lines[1]).toContain('has ended after all')
+})
+
+test('a full mailbox says stop, and resume comes once when half of it is taken', async () => {
+  const go = gate()
+  const { instance, ended, state } = open(
+    async (_scope, receive) => {
+      await go.promise
+      for (let count = 0; count < 5; count++) await receive()
+    },
+    { events: 4 },
+  )
+  expect([1, 2, 3, 4, 5].map((number) => instance.deliver(event(number)))).toEqual([true, true, true, false, false])
+  go.resolve()
+  await ended
+  expect(state.resumed).toBe(1)
+})
+
+test('a mailbox is full by bytes too', () => {
+  const { instance } = open(async (_scope, receive) => void (await receive()), { bytes: 100 })
+  expect(instance.deliver(event(1), { bytes: 60 })).toBe(true)
+  expect(instance.deliver(event(2), { bytes: 60 })).toBe(false)
+})
+
+test('messages to its channel come through receive(), beyond the limit they are dropped and counted, and the channel dies with the scope', async () => {
+  const taken: Event[] = []
+  const joined = gate()
+  const go = gate()
+  const { ended, layer } = open(
+    async (_scope, receive, _send, context) => {
+      await context.layer.groupAdd('g', context.channel)
+      joined.resolve()
+      await go.promise
+      for (let count = 0; count < 2; count++) taken.push(await receive())
+      throw new Error('raised in a group')
+    },
+    { messages: 2 },
+  )
+  await joined.promise
+  for (const number of [1, 2, 3]) {
+    const result = await layer.groupSend('g', { type: 'chat.message', number } as Event)
+    expect(result).toEqual(number < 3 ? { delivered: 1, dropped: 0 } : { delivered: 0, dropped: 1 })
+  }
+  go.resolve()
+  await ended
+  expect(taken).toMatchObject([{ number: 1 }, { number: 2 }])
+  expect(layer.stats()).toEqual({ channels: 0, groups: 0, dropped: { full: 1 } })
+})
+
+test('nobody but the peer can send an event of the protocol: such a message is dropped', async () => {
+  const joined = gate()
+  const { layer, instance } = open(async (_scope, receive, _send, context) => {
+    await context.layer.groupAdd('g', context.channel)
+    joined.resolve()
+    await receive()
+  })
+  await joined.promise
+  await expect(layer.groupSend('g', { type: 'test.disconnect' })).resolves.toEqual({ delivered: 0, dropped: 1 })
+  expect(instance.ended).toBe(false)
+})
+
+test('a transport that fails at the end harms nobody', async () => {
+  const transport: Transport<TestProtocol> = {
+    progress: 'none',
+    send: () => undefined,
+    end() {
+      throw new Error('in the adapter')
+    },
+  }
+  const options = { layer: new MemoryLayer(), log: silentLog, closeTimeout: 10, limits: defaultMailboxLimits }
+  const instance = new Instance<TestProtocol>(async () => undefined, scope, transport, options)
+  await expect(instance.completed).resolves.toBeUndefined()
+})
+
+test('two receives that wait at once get two events, and both are handled', async () => {
+  const settled: number[] = []
+  const { instance, ended } = open(async (_scope, receive) => {
+    const both = await Promise.all([receive(), receive()])
+    expect(both).toEqual([event(1), event(2)])
+  })
+  await new Promise(setImmediate)
+  for (const number of [1, 2]) instance.deliver(event(number), { handled: () => settled.push(number) })
+  await expect(ended).resolves.toMatchObject({ kind: 'unanswered' })
+  expect(settled).toEqual([1, 2])
+})
