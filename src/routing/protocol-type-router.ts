@@ -1,0 +1,27 @@
+/** The outermost router: which application gets the scopes of which protocol. */
+import type { Application, Protocol, Resolution, Step } from '../asgi/protocol.ts'
+import { noRoute } from './router.ts'
+
+/**
+ * Hands each scope to the application of its `type`.
+ * @throws SignalboxError `no_route` (as an application) when there is none.
+ */
+export function protocolTypeRouter(applications: Readonly<Record<string, Application<never> | undefined>>): Application {
+  // The one place where a protocol's own application is handed a scope of the union: its key is the scope's type.
+  const byType = new Map(Object.entries(applications)) as Map<string, Application | undefined>
+
+  const router: Application = async (scope, receive, send, context) => {
+    const application = byType.get(scope.type)
+    if (!application) throw noRoute('ProtocolTypeRouter', scope.type)
+    await application(scope, receive, send, context)
+  }
+  const resolve = (scope: Protocol['scope'], trace?: (step: Step) => void): Resolution | undefined => {
+    const application = byType.get(scope.type)
+    if (!application) {
+      trace?.({ route: '', rule: 'ProtocolTypeRouter', matched: false, reason: `has no ${scope.type}` })
+      return undefined
+    }
+    return application.resolve ? application.resolve(scope, trace) : { rules: [application], params: scope.params }
+  }
+  return Object.assign(router, { resolve })
+}
