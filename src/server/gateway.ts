@@ -1,0 +1,215 @@
+/** The gateway: opens every listener on one application, and closes them in the reverse order of their opening. */
+import { randomUUID } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import type { Adapter, Connection, ListenAddress, Listener, Services, TlsFiles, Transport, Unrouted } from '../asgi/adapter.ts'
+import type { Application, Event, Protocol, State } from '../asgi/protocol.ts'
+import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
+import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
+import { SignalboxError, reason } from '../runtime/errors.ts'
+import { addressText } from '../runtime/options.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { Lifespan } from './lifespan.ts'
+import type { GatewayOptions, GatewayParts } from './options.ts'
+
+/** A protocol that is being served, by name. */
+export interface ServedProtocol extends Listener {
+  readonly name: string
+}
+
+/** What is open now, and what was counted since the start. */
+export interface GatewayStats {
+  readonly scopes: number
+  readonly connections: number
+  readonly channels: number
+  readonly groups: number
+  readonly unrouted: number
+  readonly failed: number
+}
+
+type Closer = (signal: AbortSignal) => Promise<void>
+
+export class Gateway implements AsyncDisposable {
+  readonly listeners: readonly ServedProtocol[] = []
+  readonly #options: GatewayOptions
+  readonly #parts: GatewayParts
+  readonly #application: Application
+  readonly #instanceOptions: InstanceOptions
+  readonly #deadLetters: DeadLetters
+  readonly #hosts = new Map<string, ListeningHttpHost>()
+  readonly #instances = new Set<Connection>()
+  /** What listens: closed first, all at once, so that every protocol stops taking new peers and drains at the same time. */
+  readonly #listening: Closer[] = []
+  /** What the listeners stand on: closed after them, last opened first. */
+  readonly #closers: Closer[] = []
+  readonly #idPrefix = randomUUID().slice(0, 8)
+  #state: State
+  #nextId = 0
+  #unrouted = 0
+  #closing: Promise<void> | undefined
+
+  /**
+   * Starts the lifespan application, then every listener.
+   * @throws SignalboxError `lifespan_failed`, `listen_failed`; what was opened until then is closed again.
+   */
+  static async start(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
+    await mkdir(options.data, { recursive: true })
+    const gateway = new Gateway(options, parts)
+    try {
+      await gateway.#open()
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+    return gateway
+  }
+
+  private constructor(options: GatewayOptions, parts: GatewayParts) {
+    this.#options = options
+    this.#parts = parts
+    this.#application = options.application
+    this.#state = Object.freeze({ data: options.data })
+    this.#deadLetters = new DeadLetters(options.data, parts.log)
+    this.#instanceOptions = {
+      layer: parts.layer,
+      log: parts.log,
+      closeTimeout: options.closeTimeout,
+      limits: defaultMailboxLimits,
+      onEnd: (instance) => this.#instances.delete(instance),
+    }
+  }
+
+  stats(): GatewayStats {
+    const { channels, groups } = this.#parts.layer.stats()
+    const connections = this.listeners.reduce((sum, listener) => sum + listener.connections, 0)
+    return {
+      scopes: this.#instances.size,
+      connections,
+      channels,
+      groups,
+      unrouted: this.#unrouted,
+      failed: this.#deadLetters.count,
+    }
+  }
+
+  /** Drains: stops listening, lets scopes finish until `drainTimeout`, cuts the rest, and shuts the lifespan down. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeAll()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #open(): Promise<void> {
+    this.#closers.push(() => this.#deadLetters.close())
+    this.#closers.push(() => this.#parts.layer.close())
+    await this.#startLifespan()
+    this.#closers.push(() => this.#settleInstances())
+    const served: ServedProtocol[] = []
+    for (const definition of this.#parts.definitions) {
+      const { name } = definition
+      if (!(name in this.#options.listen)) continue
+      // One after the other: what the first opens, the next may share.
+      const { adapter } = await definition.load()
+      const listener = await this.#startAdapter(name, adapter)
+      served.push(Object.assign(listener, { name }))
+    }
+    for (const host of this.#hosts.values()) {
+      // Opened in order, so that the log reads in order.
+      await host.listen()
+    }
+    Object.assign(this, { listeners: served })
+  }
+
+  async #startLifespan(): Promise<void> {
+    const lifespan = new Lifespan(this.#application, this.#state, { ...this.#instanceOptions, onEnd: () => undefined })
+    await lifespan.startup()
+    this.#state = Object.freeze(lifespan.state)
+    this.#closers.push(() => lifespan.shutdown())
+  }
+
+  async #startAdapter(name: string, adapter: Adapter): Promise<Listener> {
+    const listener = await adapter.start(this.#options.listen[name], this.#services())
+    this.#listening.push((signal) => listener.close(signal))
+    return listener
+  }
+
+  #services(): Services {
+    return {
+      open: (scope, transport) => this.#openScope(scope, transport),
+      resolve: (scope) => this.#resolve(scope),
+      unrouted: (scope, address) => this.#countUnrouted(scope, address),
+      failed: (scope, event, error) => this.#fail(scope, event, error),
+      httpHost: (address, tls) => this.#httpHost(address, tls),
+      data: this.#options.data,
+      base: this.#options.base,
+      log: this.#parts.log,
+      closeTimeout: this.#options.closeTimeout,
+    }
+  }
+
+  #openScope(scope: Unrouted<Protocol['scope']>, transport: Transport): Connection {
+    const instance = new Instance(this.#application, this.#fill(scope), transport, this.#instanceOptions)
+    this.#instances.add(instance)
+    return instance
+  }
+
+  #fill(scope: Unrouted<Protocol['scope']>): Protocol['scope'] {
+    this.#nextId++
+    return { ...scope, id: `${this.#idPrefix}-${this.#nextId.toString(36)}`, params: {}, route: '', state: this.#state }
+  }
+
+  #resolve(scope: Unrouted<Protocol['scope']>) {
+    const asked = { ...scope, id: '', params: {}, route: '', state: this.#state }
+    if (!this.#application.resolve) return { rules: [this.#application], params: {} }
+    return this.#application.resolve(asked)
+  }
+
+  #countUnrouted(scope: Unrouted<Protocol['scope']>, address: string): void {
+    this.#unrouted++
+    this.#parts.log.info({ protocol: scope.type, address, client: scope.client?.[0] }, 'no rule takes this address')
+  }
+
+  #fail(scope: Protocol['scope'], event: Event, error: unknown): void {
+    this.#deadLetters.add(scope, event, error)
+  }
+
+  #httpHost(address?: ListenAddress, tls?: TlsFiles): ListeningHttpHost {
+    const shared = this.#options.http
+    const wanted = address ? { address, tls } : shared
+    const key = addressText(wanted.address)
+    // Port 0 is a new port each time it is asked for by name, and one port for all that share.
+    const known = wanted.address.port === 0 && address ? undefined : this.#hosts.get(key)
+    if (known) return known
+    const host = createHttpHost({ ...(key === addressText(shared.address) ? shared : {}), ...wanted }, this.#options.base, this.#parts.log)
+    this.#hosts.set(known === undefined && this.#hosts.has(key) ? `${key} ${this.#hosts.size}` : key, host)
+    this.#listening.push((signal) => host.close(signal))
+    return host
+  }
+
+  async #settleInstances(): Promise<void> {
+    const closing = new SignalboxError('closing', 'the gateway is closing')
+    const open = [...this.#instances]
+    for (const instance of open) instance.abort(closing)
+    await Promise.all(open.map(({ completed }) => completed))
+  }
+
+  async #closeAll(): Promise<void> {
+    const signal = AbortSignal.timeout(this.#options.drainTimeout)
+    await Promise.all(this.#listening.map((close) => this.#closeOne(close, signal)))
+    for (const close of this.#closers.reverse()) {
+      // What was opened last may need what was opened before.
+      await this.#closeOne(close, signal)
+    }
+  }
+
+  /** What fails to close keeps nothing else from closing. */
+  async #closeOne(close: Closer, signal: AbortSignal): Promise<void> {
+    try {
+      await close(signal)
+    } catch (error) {
+      this.#parts.log.error({ err: error }, `closing: ${reason(error)}`)
+    }
+  }
+}
