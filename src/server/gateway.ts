@@ -175,15 +175,17 @@ export class Gateway implements AsyncDisposable {
     this.#deadLetters.add(scope, event, error)
   }
 
-  #httpHost(address?: ListenAddress, tls?: TlsFiles): ListeningHttpHost {
-    const shared = this.#options.http
-    const wanted = address ? { address, tls } : shared
-    const key = addressText(wanted.address)
-    // Port 0 is a new port each time it is asked for by name, and one port for all that share.
-    const known = wanted.address.port === 0 && address ? undefined : this.#hosts.get(key)
+  #httpHost(address: ListenAddress = this.#options.http.address, tls?: TlsFiles): ListeningHttpHost {
+    const key = addressText(address)
+    const { http, base } = this.#options
+    const known = this.#hosts.get(key)
+    const shared = key === addressText(http.address)
+    if (tls && (known || shared)) {
+      throw new SignalboxError('listen_failed', `${key} is shared: write its tls at listen.http, or give this protocol another address`)
+    }
     if (known) return known
-    const host = createHttpHost({ ...(key === addressText(shared.address) ? shared : {}), ...wanted }, this.#options.base, this.#parts.log)
-    this.#hosts.set(known === undefined && this.#hosts.has(key) ? `${key} ${this.#hosts.size}` : key, host)
+    const host = createHttpHost(shared ? http : { address, tls }, base, this.#parts.log)
+    this.#hosts.set(key, host)
     this.#listening.push((signal) => host.close(signal))
     return host
   }
