@@ -7,19 +7,57 @@ export interface GroupSendResult {
   readonly dropped: number
 }
 
+/** One message on its way through a worker. */
+export interface Work {
+  /** 1 the first time; a message that failed, or whose worker died, comes again with the next number. */
+  readonly attempt: number
+  /** That of `consume`: aborted when no further message will be taken. The handler may finish. */
+  readonly signal: AbortSignal
+}
+
+/** Handles one message of a named channel. When it settles the message is done; when it rejects, the message is tried again. */
+export type WorkHandler = (message: Event, work: Work) => Promise<void> | void
+
+export interface ConsumeOptions {
+  /** Ends the consuming: nothing more is taken, and what is being handled may finish. */
+  readonly signal: AbortSignal
+  /** How many messages may be handled at once. Default 1, which keeps the channel's order. */
+  readonly concurrency?: number
+}
+
+/** How many channels and groups this process has now, and how many messages were dropped since the start, by reason. */
+export interface LayerStats {
+  readonly channels: number
+  readonly groups: number
+  readonly dropped: Readonly<Record<string, number>>
+  /** Whether other processes can be reached; absent from a layer that has one process only. */
+  readonly connected?: boolean
+}
+
 /**
- * Delivery is at most once and in order for each sender and channel; every message has exactly one receiver a channel.
- * Names are 1 to 100 characters of `A-Z a-z 0-9 - _ .` and, in channels made by `newChannel`, one `!`.
- * Messages are plain data with a dotted `type`; receivers get frozen ones.
+ * There are two kinds of channel. One that `newChannel` made (its name has a `!`) belongs to a process: delivery is at most
+ * once. A named channel carries work for whichever worker is free: `consume` acknowledges a message when its handler has settled.
+ *
+ * Order holds for each sender and channel; a message has exactly one receiver at a time. Names are 1 to 100 characters of
+ * `A-Z a-z 0-9 - _ .` and, in channels of a process, one `!`. Messages are plain data with a dotted `type`: null, booleans,
+ * numbers, text, `Uint8Array`, `Date`, bigint, arrays and objects of these. Receivers get frozen copies.
  */
 export interface ChannelLayer {
   /**
-   * @throws SignalboxError `channel_full` exactly when the channel already holds its capacity.
+   * To a channel that is gone, or to another process while it cannot be reached, the message is dropped and counted.
+   * @throws SignalboxError `channel_full` exactly when as many messages as the channel's capacity wait in it.
+   * @throws SignalboxError `send_failed` when a named channel's message could not be stored.
    * @throws SignalboxError `bad_name` / `bad_message`.
    */
   send(channel: string, message: Event): Promise<void>
-  /** The next message of a channel; a cancelled receive loses nothing. */
+  /** The next message of a channel, which is done with that; a cancelled receive loses nothing. */
   receive(channel: string, options?: { readonly signal?: AbortSignal }): Promise<Event>
+  /**
+   * Handles a named channel's messages until the signal aborts; resolves when the last handler has settled. A message is
+   * acknowledged after its handler: it is tried again, later each time, when the handler rejects, and is a dead letter after
+   * the last attempt. One whose process died is handled by another.
+   */
+  consume(channel: string, handler: WorkHandler, options: ConsumeOptions): Promise<void>
   /**
    * Makes a channel of this process and gives its name. With `deliver` its messages are pushed there at once instead of
    * waiting for `receive`; `deliver` answers false when it has no room, and the message is dropped and counted.
@@ -27,16 +65,21 @@ export interface ChannelLayer {
   newChannel(deliver?: (message: Event) => boolean): string
   /** Frees a channel of this process: its messages, its memberships. Unknown names are fine. */
   closeChannel(channel: string): Promise<void>
+  /**
+   * A membership ends with `groupDiscard`, with its channel, with its process, or when it lapses: one of a channel without
+   * `deliver` does a day after it was last added.
+   */
   groupAdd(group: string, channel: string): Promise<void>
   groupDiscard(group: string, channel: string): Promise<void>
-  /** Never throws for a full member: see the result. */
+  /** Never throws for a member: see the result, which counts the members in this process. */
   groupSend(group: string, message: Event): Promise<GroupSendResult>
-  /** The channels in a group. */
+  /** The channels in a group, of every process. */
   groupMembers(group: string): Promise<readonly string[]>
+  /** How many they are. */
+  groupSize(group: string): Promise<number>
   /** Forgets every message, channel and group. */
   flush(): Promise<void>
-  /** How many channels and groups there are now, and how many messages were dropped since the start, by reason. */
-  stats(): { readonly channels: number; readonly groups: number; readonly dropped: Readonly<Record<string, number>> }
+  stats(): LayerStats
   close(): Promise<void>
 }
 

@@ -74,23 +74,38 @@ export interface Resolution {
 }
 
 /**
+ * Written as methods, because TypeScript compares methods more kindly: an application of one protocol may stand where one
+ * of any protocol is asked for (a router's table), while one of another protocol still may not.
+ */
+interface Signatures<P extends Protocol> {
+  application(scope: P['scope'], receive: Receive<P>, send: Send<P>, context: Context): Promise<void>
+  resolve(scope: P['scope'], trace?: (step: Step) => void): Resolution | undefined
+}
+
+/**
  * The one interface: handlers, consumers, routers and middleware are all of this type.
  * Routers (and middleware around them) also answer `resolve`: which rule would take this scope, without running anything.
  * Undefined from `resolve` means that no rule does; an application without `resolve` takes every scope.
  */
-export interface Application<P extends Protocol = Protocol> {
-  (scope: P['scope'], receive: Receive<P>, send: Send<P>, context: Context): Promise<void>
-  readonly resolve?: Resolve<P>
-}
+export type Application<P extends Protocol = Protocol> = Signatures<P>['application'] & { readonly resolve?: Resolve<P> }
 
 /** See {@link Application}; `trace` is told of every rule that was asked, which makes the search linear. */
-export type Resolve<P extends Protocol = Protocol> = (
-  scope: P['scope'],
-  trace?: (step: Step) => void,
-) => Resolution | undefined
+export type Resolve<P extends Protocol = Protocol> = Signatures<P>['resolve']
 
 /** Wraps an application in another of the same protocol. Called once a place in the tree, not once a scope. */
 export type Middleware<Options = void, P extends Protocol = Protocol> = (
   application: Application<P>,
   options: Options,
 ) => Application<P>
+
+/** An application of one protocol, whichever it is: what a router of several is given. Every `Application<P>` is one. */
+export interface SomeApplication {
+  (scope: never, receive: () => Promise<never>, send: (event: Event) => Promise<void>, context: Context): Promise<void>
+  readonly resolve?: (scope: never, trace?: (step: Step) => void) => Resolution | undefined
+}
+
+/** An application of every protocol, because it only hands scopes on: what such a router is. It is an `Application<P>` of any P. */
+export interface EveryApplication {
+  (scope: BaseScope, receive: () => Promise<Event>, send: (event: never) => Promise<void>, context: Context): Promise<void>
+  readonly resolve?: (scope: BaseScope, trace?: (step: Step) => void) => Resolution | undefined
+}

@@ -1,9 +1,9 @@
 /** Routers as data: what a rule may match on, and how an address is cut up for the index. */
 import type { ZodType } from 'zod'
-import type { Params } from './protocol.ts'
+import type { BaseScope, Params } from './protocol.ts'
 
 /** A router that YAML can name. `S` is the scope it routes. */
-export interface RouterDefinition<S = never> {
+export interface RouterDefinition<S = BaseScope> {
   /** As the YAML says it, e.g. `TopicRouter`. */
   readonly name: string
   /** The scope types it routes. */

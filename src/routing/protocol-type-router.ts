@@ -1,16 +1,16 @@
 /** The outermost router: which application gets the scopes of which protocol. */
-import type { Application, Protocol, Resolution, Step } from '../asgi/protocol.ts'
+import type { EveryApplication, Protocol, Resolution, SomeApplication, Step } from '../asgi/protocol.ts'
 import { noRoute } from './router.ts'
 
 /**
  * Hands each scope to the application of its `type`.
  * @throws SignalboxError `no_route` (as an application) when there is none.
  */
-export function protocolTypeRouter(applications: Readonly<Record<string, Application<never> | undefined>>): Application {
+export function protocolTypeRouter(applications: Readonly<Record<string, SomeApplication | undefined>>): EveryApplication {
   // The one place where a protocol's own application is handed a scope of the union: its key is the scope's type.
-  const byType = new Map(Object.entries(applications)) as Map<string, Application | undefined>
+  const byType = new Map(Object.entries(applications)) as Map<string, EveryApplication | undefined>
 
-  const router: Application = async (scope, receive, send, context) => {
+  const router: EveryApplication = async (scope, receive, send, context) => {
     const application = byType.get(scope.type)
     if (!application) throw noRoute('ProtocolTypeRouter', scope.type)
     await application(scope, receive, send, context)

@@ -16,6 +16,7 @@ export const errorCodes = {
   listen_failed: 'An address could not be listened on.',
   no_route: 'No routing rule takes this address.',
   scope_ended: '`receive()` was called after the last event of the scope.',
+  send_failed: 'A message could not be handed to the provider or relay that carries it.',
   timed_out: 'A deadline passed: of a handler, a client or a command.',
   too_large: 'A body, message or packet is over its limit.',
   unexpected_event: 'An application sent an event that its scope does not allow now.',

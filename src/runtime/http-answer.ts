@@ -18,7 +18,7 @@ export function answer(response: ServerResponse, status: number, text: string = 
 }
 
 /**
- * Answers a request whose body is still coming and will not be read. The connection is closed, but not before the peer has
+ * Answers a request and closes its connection: for a body that is still coming and will not be read. Not before the peer has
  * stopped sending or `lingerTime` has passed: closed at once, its kernel would throw the answer away (RFC 9112 9.6).
  */
 export function answerAndClose(request: IncomingMessage, response: ServerResponse, status: number): void {
@@ -28,6 +28,10 @@ export function answerAndClose(request: IncomingMessage, response: ServerRespons
   }
   const body = `${STATUS_CODES[status]}\n`
   response.writeHead(status, [...plainHeaders(body), 'connection', 'close'])
+  if (request.readableEnded) {
+    response.end(body)
+    return
+  }
   response.write(body)
   const timer = setTimeout(() => response.destroy(), lingerTime)
   response.once('close', () => clearTimeout(timer))

@@ -22,8 +22,9 @@ export interface RequestParts extends RequestTarget {
   readonly server: readonly [host: string, port: number] | null
 }
 
-/** Undefined when the request is one that no two readers would agree on: a bad escape in the path, or two hosts. */
+/** Undefined when the request is one to answer 400: a bad escape in the path, two hosts, or HTTP before 1.0. */
 export function requestParts(request: IncomingMessage, rootPath: string): RequestParts | undefined {
+  if (request.httpVersionMajor !== 1) return undefined
   const target = requestTarget(request.url ?? '/', rootPath)
   const headers = target && headerList(request.rawHeaders)
   if (!headers) return undefined
@@ -97,26 +98,44 @@ export function isToken(text: string): boolean {
   return token.test(text)
 }
 
+/** Whose header it is, for the error. */
+export interface HeaderOwner {
+  readonly type: string
+  readonly id: string
+}
+
 /**
  * What an application wants to send as headers, name and value in turn.
  * @throws SignalboxError `unexpected_event` for a name or a value that a header cannot have.
  */
-export function flatHeaders(headers: unknown, where: string): string[] {
-  if (!Array.isArray(headers)) throw badHeader(where, 'expected a list of [name, value] pairs', headers)
+export function flatHeaders(headers: unknown, owner: HeaderOwner): string[] {
   const flat: string[] = []
-  for (const header of headers as readonly unknown[]) {
-    if (!Array.isArray(header) || header.length !== 2) throw badHeader(where, 'expected a [name, value] pair', header)
-    const [name, value] = header as readonly unknown[]
-    if (typeof name !== 'string' || !token.test(name)) throw badHeader(where, 'expected a header name', name)
-    if (typeof value !== 'string' || !fieldValue.test(value)) {
-      throw badHeader(where, `expected latin-1 text without control characters as the value of ${name}`, value)
-    }
-    flat.push(name, value)
+  for (const header of listOfHeaders(headers, owner)) {
+    checkHeader(header, owner)
+    flat.push(header[0], header[1])
   }
   return flat
 }
 
-function badHeader(where: string, expected: string, found: unknown): SignalboxError {
+export function listOfHeaders(headers: unknown, owner: HeaderOwner): readonly unknown[] {
+  if (!Array.isArray(headers)) throw badHeader(owner, 'expected a list of [name, value] pairs as headers', headers)
+  return headers
+}
+
+/** @throws SignalboxError `unexpected_event`. */
+export function checkHeader(
+  header: unknown,
+  owner: HeaderOwner,
+): asserts header is readonly [name: string, value: string] {
+  if (!Array.isArray(header) || header.length !== 2) throw badHeader(owner, 'expected a header as a [name, value] pair', header)
+  const [name, value] = header as readonly unknown[]
+  if (typeof name !== 'string' || !token.test(name)) throw badHeader(owner, 'expected a header name', name)
+  if (typeof value === 'string' && fieldValue.test(value)) return
+  throw badHeader(owner, `expected latin-1 text without control characters as the value of the header ${name}`, value)
+}
+
+function badHeader(owner: HeaderOwner, expected: string, found: unknown): SignalboxError {
   const shown = JSON.stringify(found) ?? String(found)
-  return new SignalboxError('unexpected_event', `${where}: ${expected}, found ${shown.slice(0, 200)}`)
+  const message = `${owner.type} scope ${owner.id}: ${expected}, found ${shown.slice(0, 200)}`
+  return new SignalboxError('unexpected_event', message)
 }

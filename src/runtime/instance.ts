@@ -35,6 +35,8 @@ interface Entry {
 }
 
 const nothing = Promise.resolve()
+/** One for all scopes: an error is dear to make, and every scope ends with this one. */
+const peerGone = new SignalboxError('disconnected', 'the peer is gone')
 
 export class Instance<P extends Protocol> implements Connection<P>, Context {
   readonly scope: P['scope']
@@ -82,7 +84,7 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     if (this.#gone) return
     if (event && !this.ended) this.#put(event, { last: true })
     this.#gone = true
-    this.abort(new SignalboxError('disconnected', 'the peer is gone'))
+    this.abort(peerGone)
   }
 
   abort(reason: Error): void {
@@ -189,8 +191,7 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     this.ended = true
     clearTimeout(this.#closeTimer)
     this.#settle(failure(outcome, this.#abortReason))
-    const over = overError(this.scope)
-    for (const { delivery } of this.#mailbox.close(over)) delivery?.handled?.(over)
+    if (!this.#mailbox.idle) this.#closeMailbox()
     if (this.#channel !== undefined) this.#closeChannel(this.#channel)
     // An address without a rule is no failure: the adapter gives its protocol's answer, and counts it.
     if (outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route')) this.#logRaised(outcome.error)
@@ -201,6 +202,11 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     }
     this.#options.onEnd?.(this as unknown as Instance<Protocol>, outcome) // whoever counts instances is of no protocol
     this.#complete()
+  }
+
+  #closeMailbox(): void {
+    const over = overError(this.scope)
+    for (const { delivery } of this.#mailbox.close(over)) delivery?.handled?.(over)
   }
 
   #settle(error?: unknown): void {

@@ -16,6 +16,11 @@ export class Mailbox<T> {
     return this.#items.length - this.#head
   }
 
+  /** Nothing is kept and nobody waits. */
+  get idle(): boolean {
+    return this.length === 0 && this.#takers.length === 0
+  }
+
   get closed(): boolean {
     return this.#closed !== undefined
   }

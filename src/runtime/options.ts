@@ -56,3 +56,8 @@ export function isLoopback(address: ListenAddress): boolean {
 export function addressText({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
+
+/** Where a client on this machine finds a listener: one listens on all addresses, but calls one. */
+export function reachable({ host, port }: ListenAddress): ListenAddress {
+  return { host: host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host, port }
+}

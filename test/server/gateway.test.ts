@@ -56,7 +56,7 @@ function pigeonPost(story: string[], fail = false) {
   return { definition, post, fly }
 }
 
-async function start(applications: Record<string, Application<never>>, definitions: ProtocolDefinition[], closeTimeout = 50) {
+async function start(applications: Record<string, Application>, definitions: ProtocolDefinition[], closeTimeout = 50) {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-'))
   folders.push(folder)
   const options = {
