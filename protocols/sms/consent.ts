@@ -1,0 +1,65 @@
+/** Who does not want to be written to: the opt-out words, and the record of them that outlives a restart. */
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { SignalboxError, reason } from '../../src/runtime/errors.ts'
+import type { SmsMessage } from './scope.ts'
+
+export type Consent = SmsMessage['consent']
+
+/** What Twilio takes for an opt-out when it is the whole text: from then on it refuses to send (error 21610). */
+const stopWords = new Set(['STOP', 'STOPALL', 'UNSUBSCRIBE', 'CANCEL', 'END', 'QUIT', 'OPTOUT', 'REVOKE'])
+const startWords = new Set(['START', 'UNSTOP'])
+
+/** What a text says about consent. `optOutType` is what a messaging service with own words made of it; it goes first. */
+export function consentOf(body: string, optOutType = '', stopped = false): Consent {
+  const type = optOutType.toUpperCase()
+  if (type === 'STOP' || type === 'START') return type === 'STOP' ? 'stop' : 'start'
+  const word = body.trim().toUpperCase()
+  if (stopWords.has(word)) return 'stop'
+  // YES opts in again, but to everybody else it is an answer like any other.
+  return startWords.has(word) || (stopped && word === 'YES') ? 'start' : ''
+}
+
+/** A SQLite file; what `record` has returned from is on the disk. */
+export class ConsentStore {
+  readonly #database: DatabaseSync
+  readonly #select: StatementSync
+  readonly #upsert: StatementSync
+
+  /** @throws SignalboxError `bad_config` when the file is no such record, or cannot be written. */
+  constructor(file: string) {
+    try {
+      this.#database = new DatabaseSync(file, { timeout: 500 })
+      this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+      this.#database.exec(`CREATE TABLE IF NOT EXISTS consent (
+        person TEXT NOT NULL, sender TEXT NOT NULL, stopped INTEGER NOT NULL, source TEXT NOT NULL, at TEXT NOT NULL,
+        PRIMARY KEY (person, sender)
+      ) STRICT, WITHOUT ROWID`)
+      this.#select = this.#database.prepare('SELECT stopped FROM consent WHERE person = ? AND sender = ?')
+      this.#upsert = this.#database
+        .prepare(`INSERT INTO consent (person, sender, stopped, source, at) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (person, sender) DO UPDATE SET stopped = excluded.stopped, source = excluded.source, at = excluded.at`)
+    } catch (error) {
+      throw new SignalboxError('bad_config', `the record of opt-outs ${file} cannot be opened: ${reason(error)}`, {
+        cause: error,
+      })
+    }
+  }
+
+  /** Whether this person has opted out of what this sender sends. */
+  stopped(person: string, sender: string): boolean {
+    return this.#select.get(person, sender)?.['stopped'] === 1
+  }
+
+  /** `source`: the word, or the provider's error code. */
+  record(
+    person: string,
+    sender: string,
+    { stopped, source }: { readonly stopped: boolean; readonly source: string },
+  ): void {
+    this.#upsert.run(person, sender, Number(stopped), source, new Date().toISOString())
+  }
+
+  close(): void {
+    if (this.#database.isOpen) this.#database.close()
+  }
+}

@@ -1,0 +1,95 @@
+/** One request of the provider's: read within its limits, its signature checked, and turned into parameters. */
+import type { IncomingMessage } from 'node:http'
+import { validateRequest } from 'twilio/lib/webhooks/webhooks.js'
+import { reason } from '../../src/runtime/errors.ts'
+import { type Answer, sentence } from './answer.ts'
+import { type Parameters, parseForm } from './form.ts'
+
+export interface WebhookRules {
+  /** The URL that the provider was told to call, without a query. */
+  readonly url: string
+  readonly tokens: readonly string[]
+  readonly maxBodySize: number
+  readonly bodyTimeout: number
+}
+
+export type Received =
+  | { readonly parameters: Parameters }
+  /** What to answer instead. */
+  | { readonly refusal: Answer }
+  /** What to answer before the body has come to its end: the connection is of no more use. */
+  | { readonly cut: 408 | 413 }
+  /** The peer went before it had said all. */
+  | { readonly gone: true }
+
+/** Reads and checks a request; never throws. Nothing of it is believed before its signature is. */
+export async function receive(request: IncomingMessage, rules: WebhookRules): Promise<Received> {
+  const refusal = refuseByHead(request)
+  if (refusal) return { refusal }
+  const body = await readBody(request, rules)
+  if (body === 'gone') return { gone: true }
+  if (body === 408 || body === 413) return { cut: body }
+  let parameters: Parameters
+  try {
+    parameters = parseForm(body)
+  } catch (error) {
+    return { refusal: sentence(400, `The body cannot be read: ${reason(error)}.`) }
+  }
+  if (!isSigned(request, parameters, rules)) return { refusal: sentence(403, 'The signature does not match.') }
+  return { parameters }
+}
+
+function refuseByHead({ method, headers }: IncomingMessage): Answer | undefined {
+  if (method !== 'POST') return sentence(405, 'Expected POST.', { allow: 'POST' })
+  if (!/^application\/x-www-form-urlencoded\s*(?:;\s*charset="?utf-8"?\s*)?$/i.test(headers['content-type'] ?? '')) {
+    return sentence(415, 'Expected application/x-www-form-urlencoded in UTF-8.')
+  }
+  if ((headers['content-encoding'] ?? 'identity') !== 'identity') return sentence(415, 'Expected no content encoding.')
+  if (headers['x-twilio-signature'] === undefined) return sentence(403, 'Expected the header X-Twilio-Signature.')
+  return undefined
+}
+
+/** The deadline is for the whole body: a sender that trickles does not move it. */
+function readBody(
+  request: IncomingMessage,
+  { maxBodySize, bodyTimeout }: WebhookRules,
+): Promise<Buffer | 'gone' | 408 | 413> {
+  const { promise, resolve } = Promise.withResolvers<Buffer | 'gone' | 408 | 413>()
+  if (Number(request.headers['content-length'] ?? 0) > maxBodySize) resolve(413)
+  const chunks: Buffer[] = []
+  let size = 0
+  const take = (chunk: Buffer) => {
+    size += chunk.length
+    if (size > maxBodySize) resolve(413)
+    else chunks.push(chunk)
+  }
+  const timer = setTimeout(() => resolve(408), bodyTimeout)
+  request
+    .on('data', take)
+    .once('end', () => resolve(Buffer.concat(chunks)))
+    .once('close', () => resolve('gone'))
+    .on('error', () => resolve('gone'))
+  return promise.finally(() => {
+    clearTimeout(timer)
+    request.off('data', take)
+  })
+}
+
+/**
+ * Twilio signs the URL it calls, with its query as it stands, and every parameter. The URL comes from the configuration: a
+ * Host header is the sender's own choice. Names and values are signed without a separator, so that `a=1b2` and `a=1&b=2`
+ * sign alike: what follows therefore looks only at names that Twilio gives and at values that they may have.
+ */
+function isSigned(request: IncomingMessage, parameters: Parameters, { url, tokens }: WebhookRules): boolean {
+  const signature = request.headers['x-twilio-signature']
+  if (typeof signature !== 'string' || signature === '') return false
+  const target = request.url ?? ''
+  const query = target.includes('?') ? target.slice(target.indexOf('?')) : ''
+  const values = Object.fromEntries(parameters)
+  try {
+    // Each token is tried: while a token is being replaced, either may have signed.
+    return tokens.some((token) => validateRequest(token, signature, url + query, values))
+  } catch {
+    return false // the package throws on a URL that cannot be parsed
+  }
+}
