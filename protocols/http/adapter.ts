@@ -1,0 +1,118 @@
+/** HTTP on the wire: requests become scopes, and what the application sends becomes their responses. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
+import { SignalboxError } from '../../src/runtime/errors.ts'
+import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
+import { requestParts } from '../../src/runtime/http-message.ts'
+import { HttpExchange, beatsOfDeadline, type ExchangeOwner } from './exchange.ts'
+import type { HttpOptions } from './options.ts'
+import type { HttpProtocol, HttpScope } from './scope.ts'
+
+class HttpListener implements Listener, ExchangeOwner {
+  readonly maxBodySize: number
+  beats = 0
+  draining = false
+  readonly #options: HttpOptions
+  readonly #services: Services<HttpProtocol>
+  readonly #host: HttpHost
+  readonly #scheme: 'http' | 'https'
+  readonly #open = new Set<HttpExchange>()
+  /** One for all requests: a timer for each costs a tenth of what a small request costs. */
+  readonly #deadlines: NodeJS.Timeout | undefined
+  #idle: (() => void) | undefined
+
+  constructor(options: HttpOptions, services: Services<HttpProtocol>) {
+    this.maxBodySize = options.maxBodySize
+    this.#options = options
+    this.#services = services
+    this.#host = services.httpHost(options.address, options.tls)
+    this.#scheme = this.#host.secure ? 'https' : 'http'
+    this.#host.onRequest(undefined, (request, response) => this.#serve(request, response))
+    const { handlerTimeout } = options
+    if (handlerTimeout > 0) this.#deadlines = setInterval(() => this.#beat(), handlerTimeout / beatsOfDeadline).unref()
+  }
+
+  get urls(): readonly string[] {
+    return [this.#host.url]
+  }
+
+  get example(): string {
+    return `curl -i ${this.#host.url}${this.#options.rootPath}/`
+  }
+
+  /** The requests that are under way. */
+  get connections(): number {
+    return this.#open.size
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    this.draining = true
+    const closing = new SignalboxError('closing', 'the gateway is closing')
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const cut = () => {
+      for (const exchange of this.#open) exchange.cut(503, closing)
+      resolve()
+    }
+    this.#idle = resolve
+    if (this.#open.size === 0) resolve()
+    else if (signal.aborted) cut()
+    signal.addEventListener('abort', cut, { once: true })
+    await promise
+    signal.removeEventListener('abort', cut)
+    clearInterval(this.#deadlines)
+  }
+
+  forget(exchange: HttpExchange): void {
+    this.#open.delete(exchange)
+    if (this.#open.size === 0) this.#idle?.()
+  }
+
+  unrouted(scope: Unrouted<HttpScope>): void {
+    this.#services.unrouted(scope, scope.path)
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    if (this.draining || this.#open.size >= this.#options.maxRequests) return answerAndClose(request, response, 503)
+    const parts = requestParts(request, this.#options.rootPath)
+    if (!parts) return answerAndClose(request, response, 400)
+    const length = bodyLength(request)
+    if (length !== undefined && length > this.maxBodySize) return answerAndClose(request, response, 413)
+    const scope: Unrouted<HttpScope> = {
+      type: 'http',
+      httpVersion: parts.httpVersion,
+      method: request.method ?? 'GET',
+      scheme: this.#scheme,
+      path: parts.path,
+      rawPath: parts.rawPath,
+      queryString: parts.queryString,
+      rootPath: parts.rootPath,
+      headers: parts.headers,
+      client: parts.client,
+      server: parts.server,
+    }
+    if (!this.#services.resolve(scope)) {
+      this.unrouted(scope)
+      return answer(response, 404)
+    }
+    const exchange = new HttpExchange(this, request, response)
+    this.#open.add(exchange)
+    exchange.start(this.#services.open(scope, exchange), length)
+  }
+
+  #beat(): void {
+    this.beats++
+    for (const exchange of this.#open) exchange.beat()
+  }
+}
+
+/** What is known before the body comes: undefined for a chunked one (RFC 9112 6.3). */
+function bodyLength({ headers }: IncomingMessage): number | undefined {
+  if (headers['transfer-encoding'] !== undefined) return undefined
+  return headers['content-length'] === undefined ? 0 : Number(headers['content-length'])
+}
+
+export const adapter: Adapter<HttpProtocol, HttpOptions> = {
+  async start(options, services) {
+    return new HttpListener(options, services)
+  },
+}

@@ -1,0 +1,278 @@
+/** One request and its response: the events of its scope on one side, `node:http` on the other. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isUint8Array } from 'node:util/types'
+import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
+import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
+import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
+import { responseHead, type ResponseHead } from './response-head.ts'
+import type { HttpDisconnect, HttpProtocol, HttpRequest, HttpResponseBody, HttpResponseStart, HttpScope } from './scope.ts'
+
+/** What an exchange needs of the listener that it belongs to. */
+export interface ExchangeOwner {
+  readonly maxBodySize: number
+  /** How often `beat` was called so far. */
+  readonly beats: number
+  /** Whether the connection is to be closed after the response. */
+  readonly draining: boolean
+  /** The response is over and the application has ended. */
+  forget(exchange: HttpExchange): void
+  /** No rule took the request after all. */
+  unrouted(scope: HttpScope): void
+}
+
+/** Beats within handlerTimeout: with one more it has passed, and by a quarter of it at most. */
+export const beatsOfDeadline = 4
+
+const empty = new Uint8Array(0)
+const noBody: HttpRequest = { type: 'http.request', body: empty, moreBody: false }
+const disconnected: HttpDisconnect = { type: 'http.disconnect' }
+
+export class HttpExchange implements Transport<HttpProtocol> {
+  /** How much of the answer is on the wire: a head that waits for its body is not. */
+  progress: Progress = 'none'
+  readonly #owner: ExchangeOwner
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #begun: number
+  #connection: Connection<HttpProtocol> | undefined
+  #head: ResponseHead | undefined
+  /** Bytes of the response's body so far. */
+  #sent = 0
+  /** Bytes of the request's body so far. */
+  #received = 0
+  /** The response is over, or was taken over by the server: what the application says now is dropped. */
+  #over = false
+  #closed = false
+  #drained: PromiseWithResolvers<void> | undefined
+
+  constructor(owner: ExchangeOwner, request: IncomingMessage, response: ServerResponse) {
+    this.#owner = owner
+    this.#request = request
+    this.#response = response
+    this.#begun = owner.beats
+  }
+
+  /** `length` is what the request's `content-length` says; undefined: the body's end is told by its framing. */
+  start(connection: Connection<HttpProtocol>, length: number | undefined): void {
+    this.#connection = connection
+    this.#response.on('close', () => this.#close())
+    if (length === 0) connection.deliver(noBody)
+    else this.#readBody(connection, length)
+  }
+
+  send(event: HttpProtocol['send']): void | Promise<void> {
+    if (this.#over) return undefined
+    switch (event.type) {
+      case 'http.response.start':
+        return this.#sendStart(event)
+      case 'http.response.body':
+        return this.#sendBody(event)
+      default:
+        throw this.#unexpected(event satisfies never)
+    }
+  }
+
+  end(outcome: Outcome): void {
+    if (this.#closed) {
+      this.#owner.forget(this)
+      return
+    }
+    if (!this.#over) this.#answerFor(outcome)
+    // What is left of the request's body is read and dropped, so that the connection can serve another one.
+    this.resume()
+  }
+
+  resume(): void {
+    if (this.#request.isPaused()) this.#request.resume()
+  }
+
+  /** Called every quarter of handlerTimeout: answers for an application that has not begun to within all of it. */
+  beat(): void {
+    if (this.progress !== 'none' || this.#over || this.#owner.beats - this.#begun <= beatsOfDeadline) return
+    this.cut(503, new SignalboxError('timed_out', 'the application did not begin its response within handlerTimeout'))
+  }
+
+  /** Ends the exchange for the server: with this status while there is no answer yet, else by cutting the connection. */
+  cut(status: number, why: Error): void {
+    if (!this.#over) this.#finish(status)
+    this.#connection?.abort(why)
+  }
+
+  #sendStart(event: HttpResponseStart): void {
+    if (this.#head) throw this.#unexpected(event)
+    this.#head = responseHead(event, this.#scope)
+  }
+
+  #sendBody(event: HttpResponseBody): void | Promise<void> {
+    const head = this.#head
+    if (!head || this.progress === 'finished') throw this.#unexpected(event)
+    const { body = empty, moreBody = false } = event
+    if (typeof body !== 'string' && !isUint8Array(body)) {
+      throw new SignalboxError('unexpected_event', `http scope ${this.#scope.id}: expected a body of bytes or text, found ${typeof body}`)
+    }
+    const size = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
+    if (!head.hasBody || this.#request.method === 'HEAD') return this.#sendNoBody(head, size, moreBody)
+    this.#checkLength(head, size, moreBody)
+    if (moreBody) return this.#write(head, body, size)
+    this.#complete(head, body, size)
+  }
+
+  /** A response without a body is complete with its head, however much the application goes on to say. */
+  #sendNoBody(head: ResponseHead, size: number, moreBody: boolean): void {
+    if (this.progress === 'none') {
+      // RFC 9110 9.3.2: HEAD may say what GET would, when it is known.
+      if (head.hasBody && head.length === undefined && !moreBody) head.headers.push('content-length', String(size))
+      this.#writeHead(head)
+      this.#response.end()
+    }
+    this.progress = moreBody ? 'started' : 'finished'
+  }
+
+  /** A body of another length than its head says would be read as the next response, or the next one as a part of it. */
+  #checkLength({ length }: ResponseHead, size: number, moreBody: boolean): void {
+    const sum = this.#sent + size
+    if (length === undefined || (moreBody ? sum <= length : sum === length)) return
+    const found = `found ${sum}${moreBody ? ' and more to come' : ''}`
+    throw new SignalboxError('unexpected_event', `http scope ${this.#scope.id}: expected the ${length} bytes of its content-length, ${found}`)
+  }
+
+  #write(head: ResponseHead, body: Uint8Array | string, size: number): Promise<void> | undefined {
+    if (this.progress === 'none') this.#writeHead(head)
+    this.#sent += size
+    if (size === 0) {
+      this.#response.flushHeaders()
+      return undefined
+    }
+    if (this.#response.write(this.#encoded(head, body))) return undefined
+    if (!this.#drained) {
+      this.#drained = Promise.withResolvers()
+      this.#response.once('drain', () => this.#drain())
+    }
+    return this.#drained.promise
+  }
+
+  #complete(head: ResponseHead, body: Uint8Array | string, size: number): void {
+    if (this.progress === 'none') {
+      if (head.length === undefined) head.headers.push('content-length', String(size))
+      this.#writeHead(head)
+    }
+    this.progress = 'finished'
+    // One write for all of a small response: head and body leave together.
+    if (body.length > 0) this.#response.end(this.#encoded(head, body))
+    else this.#response.end()
+  }
+
+  #writeHead({ status, headers }: ResponseHead): void {
+    this.progress = 'started'
+    if (this.#owner.draining) this.#response.shouldKeepAlive = false
+    this.#response.writeHead(status, headers)
+  }
+
+  /** Node writes a head and a text in one string, in the text's encoding; a head that is not ASCII must stay latin-1. */
+  #encoded(head: ResponseHead, body: Uint8Array | string): Uint8Array | string {
+    return head.ascii || typeof body !== 'string' ? body : Buffer.from(body)
+  }
+
+  #drain(): void {
+    this.#drained?.resolve()
+    this.#drained = undefined
+  }
+
+  #readBody(connection: Connection<HttpProtocol>, length: number | undefined): void {
+    const request = this.#request
+    request.on('data', (body: Buffer) => {
+      this.#received += body.length
+      if (this.#received > this.#owner.maxBodySize) return this.#refuseBody()
+      const moreBody = this.#received !== length
+      const event: HttpRequest = { type: 'http.request', body, moreBody }
+      if (!connection.deliver(event, { bytes: body.length })) request.pause()
+    })
+    request.on('end', () => {
+      // A body of a length that was told has ended with its last part; a shorter one never does (RFC 9112 6.2).
+      if (length === undefined) connection.deliver(noBody)
+    })
+    request.on('error', ignore) // it also closes the response, and that is listened to
+  }
+
+  #refuseBody(): void {
+    const { maxBodySize } = this.#owner
+    const tooLarge = new SignalboxError('too_large', `the request's body is larger than ${maxBodySize} bytes (maxBodySize)`)
+    this.#request.removeAllListeners('data')
+    if (this.#over) {
+      // The answer is out, and the peer goes on and on.
+      this.#request.destroy()
+      return
+    }
+    this.#over = true
+    this.#drain()
+    answerAndClose(this.#request, this.#response, 413)
+    this.#connection?.abort(tooLarge)
+    this.#connection?.disconnect(disconnected)
+  }
+
+  #answerFor(outcome: Outcome): void {
+    // Complete on the wire, as a response without a body is before the application has said all of it.
+    if (this.progress === 'finished' || this.#response.writableEnded) return
+    switch (outcome.kind) {
+      case 'finished':
+        return
+      case 'abandoned':
+        return this.#finish(503)
+      case 'raised':
+        if (hasCode(outcome.error, 'no_route') && this.progress === 'none') {
+          this.#owner.unrouted(this.#scope)
+          return this.#finish(404)
+        }
+        return this.#finish(500)
+      case 'unanswered':
+      case 'unfinished':
+        return this.#finish(500)
+      default:
+        outcome satisfies never
+    }
+  }
+
+  /** What is on the wire cannot be taken back: a response that has begun is cut, so that nobody takes it for a whole one. */
+  #finish(status: number): void {
+    this.#over = true
+    this.#drain()
+    if (this.progress === 'finished') return
+    if (this.progress === 'started') return this.#cutConnection()
+    if (this.#owner.draining) this.#response.shouldKeepAlive = false
+    answer(this.#response, status)
+  }
+
+  #cutConnection(): void {
+    const { socket } = this.#response
+    if (!socket) {
+      // A pipelined response that waits for the one before it: that one is none of its business.
+      this.#response.once('socket', (turn) => turn.destroy())
+      return
+    }
+    // What the application said until now still leaves, as far as the peer takes it at once.
+    socket.uncork()
+    socket.destroy()
+  }
+
+  #close(): void {
+    this.#closed = true
+    this.#over = true
+    this.#drain()
+    const connection = this.#connection
+    if (connection && !connection.ended) connection.disconnect(disconnected)
+    else this.#owner.forget(this)
+  }
+
+  get #scope(): HttpScope {
+    // The application speaks a turn after its scope was opened: by then `start` was called.
+    return (this.#connection as Connection<HttpProtocol>).scope
+  }
+
+  #unexpected(event: { readonly type: unknown }): SignalboxError {
+    const expected = this.#head ? 'http.response.body' : 'http.response.start'
+    const wanted = this.progress === 'finished' ? 'nothing more: its response is complete' : expected
+    return new SignalboxError('unexpected_event', `http scope ${this.#scope.id}: expected ${wanted}, found ${String(event.type)}`)
+  }
+}
+
+function ignore(): void {}

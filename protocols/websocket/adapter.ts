@@ -1,0 +1,157 @@
+/** WebSocket on the wire: upgrades become scopes, and what the application sends becomes their handshakes and messages. */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer, type WebSocket } from 'ws'
+import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
+import { SignalboxError } from '../../src/runtime/errors.ts'
+import { endUpgrade } from '../../src/runtime/http-answer.ts'
+import { requestParts } from '../../src/runtime/http-message.ts'
+import { Corker } from './corker.ts'
+import { checkHandshake, checkOrigin } from './handshake.ts'
+import type { WebsocketOptions } from './options.ts'
+import type { WebsocketProtocol, WebsocketScope } from './scope.ts'
+import { WebsocketSession, type Handshake, type SessionOwner } from './session.ts'
+
+/** How long a peer may take to answer a close, in milliseconds. */
+const closeTimeout = 5000
+
+class WebsocketListener implements Listener, SessionOwner {
+  readonly corker = new Corker()
+  readonly sendBuffer: number
+  readonly idleTimeout: number
+  readonly handshakeTimeout: number
+  connections = 0
+  readonly #options: WebsocketOptions
+  readonly #services: Services<WebsocketProtocol>
+  readonly #host: HttpHost
+  readonly #server: WebSocketServer
+  readonly #sessions = new Set<WebsocketSession>()
+  readonly #heartbeat: NodeJS.Timeout | undefined
+  /** What the handshake that is being completed says: `ws` asks for it in the same turn. */
+  #accepting: { readonly subprotocol: string | undefined; readonly headers: readonly string[] } = nothing
+  #draining = false
+  #changed: (() => void) | undefined
+
+  constructor(options: WebsocketOptions, services: Services<WebsocketProtocol>) {
+    this.sendBuffer = options.sendBuffer
+    this.idleTimeout = options.idleTimeout
+    this.handshakeTimeout = options.handshakeTimeout
+    this.#options = options
+    this.#services = services
+    this.#host = services.httpHost(options.address, options.tls)
+    this.#server = this.#createServer(options)
+    this.#host.onUpgrade(undefined, (request, socket, head) => this.#connect({ request, socket, head }))
+    if (options.heartbeat > 0) this.#heartbeat = setInterval(() => this.#beat(), options.heartbeat).unref()
+  }
+
+  get urls(): readonly string[] {
+    return [this.#host.url.replace(/^http/, 'ws')]
+  }
+
+  get example(): string {
+    return `signalbox send websocket ${this.#options.rootPath}/ hello`
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    this.#draining = true
+    const going = new SignalboxError('closing', 'the gateway is closing')
+    for (const session of this.#sessions) session.leave(going)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    // Until the time is over the applications may end too; after it only the sockets count.
+    this.#changed = () => {
+      if (this.#sessions.size === 0 || (signal.aborted && this.connections === 0)) resolve()
+    }
+    const cut = () => {
+      for (const session of this.#sessions) session.cut(going)
+      this.#changed?.()
+    }
+    if (signal.aborted) cut()
+    signal.addEventListener('abort', cut, { once: true })
+    this.#changed()
+    await promise
+    signal.removeEventListener('abort', cut)
+    clearInterval(this.#heartbeat)
+  }
+
+  upgrade({ request, socket, head }: Handshake, subprotocol: string | undefined, headers: readonly string[]) {
+    this.#accepting = { subprotocol, headers }
+    let accepted: WebSocket | undefined
+    this.#server.handleUpgrade(request, socket, head, (ws) => {
+      accepted = ws
+    })
+    this.#accepting = nothing
+    return accepted
+  }
+
+  disconnected(): void {
+    this.connections--
+    this.#changed?.()
+  }
+
+  forget(session: WebsocketSession): void {
+    this.#sessions.delete(session)
+    this.#changed?.()
+  }
+
+  unrouted(scope: Unrouted<WebsocketScope>): void {
+    this.#services.unrouted(scope, scope.path)
+  }
+
+  #createServer({ maxMessageSize, compression }: WebsocketOptions): WebSocketServer {
+    const options = {
+      noServer: true,
+      clientTracking: false,
+      maxPayload: maxMessageSize,
+      perMessageDeflate: compression,
+      closeTimeout, // newer than the package's types
+      handleProtocols: () => this.#accepting.subprotocol ?? false,
+    }
+    const server = new WebSocketServer(options)
+    server.on('headers', (lines) => {
+      const { headers } = this.#accepting
+      for (let index = 0; index < headers.length; index += 2) lines.push(`${headers[index]}: ${headers[index + 1]}`)
+    })
+    return server
+  }
+
+  #connect(handshake: Handshake): void {
+    const { request, socket } = handshake
+    const subprotocols = checkHandshake(request)
+    if ('status' in subprotocols) return endUpgrade(socket, subprotocols.status, subprotocols.headers)
+    const scope = this.#scope(request, subprotocols)
+    if (!scope) return endUpgrade(socket, 400)
+    if (!checkOrigin(request, this.#options.origins)) return this.#refuseOrigin(request, socket)
+    if (this.#draining || this.connections >= this.#options.maxConnections) return endUpgrade(socket, 503)
+    if (!this.#services.resolve(scope)) {
+      this.unrouted(scope)
+      return endUpgrade(socket, 403)
+    }
+    const session = new WebsocketSession(this, handshake)
+    this.#sessions.add(session)
+    this.connections++
+    session.start(this.#services.open(scope, session))
+  }
+
+  #scope(request: IncomingMessage, subprotocols: readonly string[]): Unrouted<WebsocketScope> | undefined {
+    const parts = requestParts(request, this.#options.rootPath)
+    return parts && { type: 'websocket', scheme: this.#host.secure ? 'wss' : 'ws', ...parts, subprotocols }
+  }
+
+  #refuseOrigin({ headers, url }: IncomingMessage, socket: Duplex): void {
+    this.#services.log.info({ origin: headers.origin, host: headers.host, url }, 'a page of another origin may not connect')
+    endUpgrade(socket, 403)
+  }
+
+  #beat(): void {
+    const now = performance.now()
+    for (const session of this.#sessions) session.beat(now)
+  }
+}
+
+const nothing = { subprotocol: undefined, headers: [] }
+
+export const adapter: Adapter<WebsocketProtocol, WebsocketOptions> = {
+  async start(options, services) {
+    return new WebsocketListener(options, services)
+  },
+}

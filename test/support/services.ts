@@ -1,0 +1,121 @@
+/** What a server lends to an adapter, made for a test: the real instances and HTTP hosts around one application. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Connection, Listener, ListenAddress, Outcome, Services, TlsFiles, Transport, Unrouted } from '../../src/asgi/adapter.ts'
+import type { ChannelLayer } from '../../src/asgi/channel-layer.ts'
+import type { Log } from '../../src/asgi/context.ts'
+import type { Application, Event, Protocol, State } from '../../src/asgi/protocol.ts'
+import { MemoryLayer } from '../../src/layers/memory.ts'
+import { createHttpHost } from '../../src/runtime/http-host.ts'
+import type { HttpHostOptions, ListeningHttpHost } from '../../src/runtime/http-host.ts'
+import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
+import type { MailboxLimits } from '../../src/runtime/instance.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+import { addressText } from '../../src/runtime/options.ts'
+
+export interface ServicesOptions {
+  readonly layer?: ChannelLayer
+  readonly log?: Log & Pick<typeof silentLog, 'child'>
+  /** Milliseconds. Default 1000. */
+  readonly closeTimeout?: number
+  readonly limits?: Partial<MailboxLimits>
+  readonly state?: State
+  readonly base?: string
+  /** The limits of the HTTP hosts. */
+  readonly http?: Partial<HttpHostOptions>
+}
+
+export interface Failure {
+  readonly scope: Protocol['scope']
+  readonly event: Event
+  readonly error: unknown
+}
+
+export interface TestServices<P extends Protocol> {
+  readonly services: Services<P>
+  /** The scopes whose application has not ended. */
+  readonly open: Set<Connection<P>>
+  /** How each application ended, in that order. */
+  readonly outcomes: Outcome[]
+  /** The addresses that found no rule. */
+  readonly unrouted: string[]
+  readonly failed: Failure[]
+  readonly layer: ChannelLayer
+  /** Makes the HTTP hosts that an adapter asked for listen: to be called when the adapters have started. */
+  listen(): Promise<void>
+  /** Resolves when no scope is open. */
+  idle(): Promise<void>
+  /** Closes these listeners, then the hosts and the layer, without waiting for anybody, and removes the data folder. */
+  close(...listeners: readonly Listener[]): Promise<void>
+}
+
+/** `application` takes every scope, or, when it is a router, those that it has a rule for. */
+export function createServices<P extends Protocol>(
+  application: Application<P>,
+  options: ServicesOptions = {},
+): TestServices<P> {
+  const { layer = new MemoryLayer(), log = silentLog, closeTimeout = 1000, limits, base = process.cwd() } = options
+  const data = mkdtempSync(join(tmpdir(), 'signalbox-test-'))
+  const state = { data, ...options.state }
+  const open = new Set<Connection<P>>()
+  const outcomes: Outcome[] = []
+  const unrouted: string[] = []
+  const failed: Failure[] = []
+  const hosts = new Map<string, ListeningHttpHost>()
+  let scopes = 0
+
+  const fill = (scope: Unrouted<P['scope']>): P['scope'] =>
+    ({ ...(scope as object), id: `test-${++scopes}`, params: {}, route: '', state }) as unknown as P['scope']
+
+  const services: Services<P> = {
+    open(scope, transport: Transport<P>) {
+      const instance = new Instance<P>(application, fill(scope), transport, {
+        layer,
+        log,
+        closeTimeout,
+        limits: { ...defaultMailboxLimits, ...limits },
+        onEnd: (_, outcome) => {
+          outcomes.push(outcome)
+          open.delete(instance)
+        },
+      })
+      open.add(instance)
+      return instance
+    },
+    resolve: (scope) => (application.resolve ? application.resolve(fill(scope)) : { rules: [application], params: {} }),
+    unrouted: (_scope, address) => void unrouted.push(address),
+    failed: (scope, event, error) => void failed.push({ scope, event, error }),
+    httpHost(address: ListenAddress = { host: '127.0.0.1', port: 0 }, tls?: TlsFiles) {
+      const key = addressText(address)
+      const host = hosts.get(key) ?? createHttpHost({ ...options.http, address, tls }, base, log)
+      hosts.set(key, host)
+      return host
+    },
+    data,
+    base,
+    log,
+    closeTimeout,
+  }
+
+  return {
+    services,
+    open,
+    outcomes,
+    unrouted,
+    failed,
+    layer,
+    async listen() {
+      for (const host of hosts.values()) await host.listen()
+    },
+    async idle() {
+      while (open.size > 0) await Promise.all(Array.from(open, ({ completed }) => completed))
+    },
+    async close(...listeners) {
+      const now = AbortSignal.abort()
+      await Promise.all([...listeners, ...hosts.values()].map((closing) => closing.close(now)))
+      await layer.close()
+      rmSync(data, { recursive: true, force: true })
+    },
+  }
+}
