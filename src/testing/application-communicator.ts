@@ -23,6 +23,8 @@ export class ApplicationCommunicator<P extends Protocol> {
   readonly #timeout: number
   readonly #output = new Mailbox<P['send']>()
   #peeked: P['send'] | undefined
+  /** What an application that has ended had sent, and nobody has received yet. */
+  #left: P['send'][] = []
   readonly #ended = Promise.withResolvers<Outcome>()
 
   /** `progress` says how far the answer is after each event: what decides between the ends of an application. */
@@ -44,7 +46,7 @@ export class ApplicationCommunicator<P extends Protocol> {
         this.#output.put(event)
       },
       end: (outcome) => {
-        this.#output.close(new SignalboxError('scope_ended', `the application has ended: ${describe(outcome)}`, causeOf(outcome)))
+        this.#left = this.#output.close(new SignalboxError('scope_ended', `the application has ended: ${describe(outcome)}`, causeOf(outcome)))
         this.#ended.resolve(outcome)
       },
     }
@@ -77,6 +79,8 @@ export class ApplicationCommunicator<P extends Protocol> {
       this.#peeked = undefined
       return peeked
     }
+    const left = this.#left.shift()
+    if (left) return left
     const late = new SignalboxError('timed_out', `the application sent nothing within ${timeout} ms`)
     const controller = new AbortController()
     const timer = setTimeout(() => controller.abort(late), timeout)
@@ -89,7 +93,7 @@ export class ApplicationCommunicator<P extends Protocol> {
 
   /** What was sent and not yet received. */
   get pending(): number {
-    return this.#output.length + (this.#peeked ? 1 : 0)
+    return this.#output.length + this.#left.length + (this.#peeked ? 1 : 0)
   }
 
   /** True when the application sends nothing for this long, in milliseconds. What it does send is still there to receive. */
