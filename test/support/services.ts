@@ -2,13 +2,23 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Connection, Listener, ListenAddress, Outcome, Services, TlsFiles, Transport, Unrouted } from '../../src/asgi/adapter.ts'
+import type {
+  Connection,
+  Listener,
+  ListenAddress,
+  Outcome,
+  Services,
+  TlsFiles,
+  Transport,
+  Unrouted,
+} from '../../src/asgi/adapter.ts'
 import type { ChannelLayer } from '../../src/asgi/channel-layer.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import type { Application, Event, Protocol, State } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { createHttpHost } from '../../src/runtime/http-host.ts'
-import type { HttpHostOptions, ListeningHttpHost } from '../../src/runtime/http-host.ts'
+import type { ListeningHttpHost } from '../../src/runtime/http-host.ts'
+import type { HttpHostOptions } from '../../src/runtime/http-server.ts'
 import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import type { MailboxLimits } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
@@ -22,7 +32,7 @@ export interface ServicesOptions {
   readonly limits?: Partial<MailboxLimits>
   readonly state?: State
   readonly base?: string
-  /** The limits of the HTTP hosts. */
+  /** As `listen.http` says it: what the HTTP host has that is asked for without an address. Default: a free port. */
   readonly http?: Partial<HttpHostOptions>
 }
 
@@ -86,9 +96,10 @@ export function createServices<P extends Protocol>(
     resolve: (scope) => (application.resolve ? application.resolve(fill(scope)) : { rules: [application], params: {} }),
     unrouted: (_scope, address) => void unrouted.push(address),
     failed: (scope, event, error) => void failed.push({ scope, event, error }),
-    httpHost(address: ListenAddress = { host: '127.0.0.1', port: 0 }, tls?: TlsFiles) {
-      const key = addressText(address)
-      const host = hosts.get(key) ?? createHttpHost({ ...options.http, address, tls }, base, log)
+    httpHost(address?: ListenAddress, tls?: TlsFiles) {
+      const shared = { address: { host: '127.0.0.1', port: 0 }, ...options.http }
+      const key = addressText(address ?? shared.address)
+      const host = hosts.get(key) ?? createHttpHost(address ? { address, tls } : shared, base, log)
       hosts.set(key, host)
       return host
     },

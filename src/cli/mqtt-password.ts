@@ -1,0 +1,45 @@
+/** `signalbox mqtt-password`: what the YAML keeps instead of a password. */
+import type { Command } from 'commander'
+import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
+
+/** Far more than a password has: what comes after it is a mistake. */
+const longest = 1024
+
+export function addMqttPassword(program: Command, parts: Parts, run: Run): void {
+  program
+    .command('mqtt-password')
+    .summary('hash a password for listen.mqtt.users')
+    .description(
+      'Reads a password from standard input, up to the end of the line, and prints the hash to put into the YAML.',
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  signalbox mqtt-password\n  printf \'%s\' "$PASSWORD" | signalbox mqtt-password',
+    )
+    .action(() => run(hash(parts)))
+}
+
+async function hash(parts: Parts): Promise<ExitCode> {
+  const { input, output } = parts
+  if (input.isTTY) output.error('the password, and return:')
+  const password = await firstLine(input)
+  if (password === '' || password.length > longest) {
+    output.error(
+      `found ${password === '' ? 'an empty line' : 'a line that is too long'} on standard input, expected a password`,
+    )
+    return exitCodes.usage
+  }
+  output.out(await parts.hashPassword(password))
+  return exitCodes.ok
+}
+
+async function firstLine(input: Parts['input']): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of input) {
+    chunks.push(Buffer.from(chunk))
+    length += chunk.length
+    if (length > longest * 4 || chunk.includes('\n')) break
+  }
+  return Buffer.concat(chunks).toString('utf8').split(/\r?\n/, 1)[0] ?? ''
+}

@@ -1,0 +1,490 @@
+/** Every mistake that a YAML can have is found, with its exact place and words that say what to write. */
+import { describe, expect, test } from '@jest/globals'
+import { mistakes, withApplication, withTop } from '../support/config-text.ts'
+
+const listen = 'listen: { http: }'
+const rules = (...lines: string[]) => withApplication('http:', '  URLRouter:', ...lines.map((line) => `    - ${line}`))
+const known = 'one of ProtocolTypeRouter, URLRouter, accessLog, timeout, allowedHosts, allowedOrigins'
+const anApplication = 'file.ts#Export, or a map with one key that names a router or a middleware'
+const urlKey =
+  'a regular expression on the path, without its leading slash and without the query, such as ^chat/(?<room>[^/]+)$'
+const topKeys = 'one of listen, layer, data, log, closeTimeout, drainTimeout, application'
+
+test('a file without mistakes has none', async () => {
+  expect(await mistakes(withTop(listen))).toEqual([])
+  expect(
+    await mistakes(rules('{ path: /chat/:room, app: ./handlers.ts#chat }', '{ url: ^, app: ./handlers.ts#site }')),
+  ).toEqual([])
+})
+
+describe('the file itself', () => {
+  test.each<[string, string | Uint8Array, readonly string[]]>([
+    ['empty', '', ['1:1 found an empty file, expected a map with listen and application']],
+    ['only a comment', '# nothing\n', ['1:1 found an empty file, expected a map with listen and application']],
+    ['a list', '- listen\n', ['1:1 found a list, expected a map with listen and application']],
+    ['a word', 'listen\n', ['1:1 found "listen", expected a map with listen and application']],
+    ['too large', `#${' '.repeat(1024 * 1024)}`, ['1:1 found a file of more than 1 MiB, expected a smaller one']],
+    [
+      'not UTF-8',
+      Buffer.concat([Buffer.from('listen:\n  http: { address: "'), Buffer.from([0xff]), Buffer.from('" }\n')]),
+      ['2:21 found bytes that are no UTF-8, expected a text file'],
+    ],
+    [
+      'two documents',
+      `${withTop(listen)}---\nlisten: {}\n`,
+      ['3:1 found a second document, expected one document in the file'],
+    ],
+    ['an older YAML', `%YAML 1.1\n---\n${withTop(listen)}`, ['1:1 found YAML 1.1, expected 1.2']],
+    [
+      'nothing that is needed',
+      'data: ./data\n',
+      [
+        '1:1 listen found no listen, expected it at the top of the file',
+        '1:1 application found no application, expected it at the top of the file',
+      ],
+    ],
+  ])('%s', async (_, text, expected) => {
+    expect(await mistakes(text)).toEqual(expected)
+  })
+})
+
+describe('syntax', () => {
+  test.each<[string, string, readonly string[]]>([
+    [
+      'a tab',
+      withTop('listen:', '\thttp:', 'dat: x'),
+      [
+        '2:1 listen.http found a tab as indentation, expected spaces',
+        `3:1 dat found the unknown key "dat", expected ${topKeys}; did you mean "data"?`,
+      ],
+    ],
+    [
+      'a missing bracket',
+      'listen: { http: {\n',
+      [
+        '2:1 found YAML that cannot be read: Flow map in block collection must be sufficiently indented and end with a }',
+      ],
+    ],
+    [
+      'a key twice',
+      withTop(listen, 'data: a', 'data: b'),
+      ['3:1 data found "data" a second time, expected it once; the first is in line 2'],
+    ],
+    [
+      'an unknown tag',
+      withTop(listen, 'data: !folder x'),
+      ['2:7 data found the unknown tag !folder, expected a plain value'],
+    ],
+    [
+      'an alias without an anchor',
+      withTop(listen, 'data: *folder'),
+      ['2:7 data found the alias *folder, expected an anchor &folder above it'],
+    ],
+    [
+      'an alias inside of itself',
+      withTop(listen, 'log: &log { level: *log }'),
+      ['2:20 log.level found the alias *log inside of what it stands for'],
+    ],
+    [
+      'a backslash in double quotes',
+      rules(String.raw`{ url: "^a\.b", app: ./handlers.ts#site }`),
+      [
+        String.raw`11:21 application.ProtocolTypeRouter.http.URLRouter[0].url found an invalid escape sequence \. in double quotes, expected one that YAML knows; in single quotes a backslash is a backslash`,
+      ],
+    ],
+    [
+      'a variable without quotes inside of braces',
+      withTop('listen: { http: { address: ${ADDRESS:-1} } }'),
+      ['1:29 listen.http found ${ without quotes inside of braces, expected quotes: "${NAME}"'],
+    ],
+  ])('%s', async (_, text, expected) => {
+    expect((await mistakes(text)).slice(0, Math.max(expected.length, 1))).toEqual(expected)
+  })
+
+  test('aliases that stand for more than anyone would write', async () => {
+    const bomb = Array.from({ length: 9 }, (_, level) => {
+      const inner = level === 0 ? 'lol' : `*l${level - 1}`
+      return `l${level}: &l${level} [${Array.from({ length: 10 }, () => inner).join(', ')}]`
+    })
+    const found = await mistakes(withTop(listen, ...bomb))
+    expect(found).toContainEqual(
+      expect.stringMatching(/^5:45 l3\[7\] found aliases that stand for more than 10000 values, expected fewer$/),
+    )
+  })
+
+  test.each([100, 5_000, 200_000])('%i lists inside of each other', async (depth) => {
+    const found = await mistakes(`listen: ${'['.repeat(depth)}${']'.repeat(depth)}\n`)
+    expect(found).toContainEqual(expect.stringContaining('expected at most 64 levels'))
+  })
+
+  test('aliases are fine where they save writing, and what is wrong in one is said where it stands', async () => {
+    const text = withTop('listen:', '  http: { maxBody: &size 1MiB }', '  email: { maxSize: *size }')
+    expect(await mistakes(text)).toEqual([])
+    expect(await mistakes(text.replace('1MiB', '1Mib'))).toEqual([
+      '2:26 listen.http.maxBody found "1Mib", expected a size with its unit, such as 25MiB or 64KiB',
+    ])
+  })
+})
+
+describe('settings', () => {
+  test.each<[string, string, readonly string[]]>([
+    [
+      'an unknown key',
+      'layr: memory',
+      [`2:1 layr found the unknown key "layr", expected ${topKeys}; did you mean "layer"?`],
+    ],
+    [
+      'an unknown key below',
+      'log: { levle: info }',
+      ['2:8 log.levle found the unknown key "levle", expected level; did you mean "level"?'],
+    ],
+    [
+      'a wrong choice',
+      'log: { level: wran }',
+      ['2:15 log.level found "wran", expected one of trace, debug, info, warn, error, silent; did you mean "warn"?'],
+    ],
+    ['a wrong type', 'data: [a]', ['2:7 data found a list, expected text']],
+    ['an empty text', "data: ''", ['2:7 data found "", expected text that is not empty']],
+    [
+      'a value that was left out',
+      'data:',
+      ['2:1 data found nothing, expected a value; leave the key out for its default'],
+    ],
+    [
+      'a duration without a unit',
+      'closeTimeout: 5',
+      ['2:15 closeTimeout found 5, expected a duration with its unit, such as 500ms, 30s or 5m'],
+    ],
+    [
+      'a layer of a later version',
+      'layer: { redis: { url: "redis://127.0.0.1" } }',
+      ['2:8 layer found the redis layer, expected memory: redis is not available in this version'],
+    ],
+    ['an unknown layer', 'layer: rabbit', ['2:8 layer found "rabbit", expected memory']],
+  ])('%s', async (_, line, expected) => {
+    expect(await mistakes(withTop(listen, line))).toEqual(expected)
+  })
+})
+
+describe('listen', () => {
+  test.each<[string, string, readonly string[]]>([
+    [
+      'an unknown protocol',
+      '{ http: , mqqt: }',
+      [
+        '1:19 listen.mqqt found "mqqt", expected a protocol: one of http, websocket, mqtt, email, sms; did you mean "mqtt"?',
+      ],
+    ],
+    [
+      'a list',
+      '[http]',
+      ['1:9 listen found a list, expected a map of protocols: one of http, websocket, mqtt, email, sms'],
+    ],
+    [
+      'nothing',
+      '',
+      ['1:1 listen found nothing, expected a map of protocols: one of http, websocket, mqtt, email, sms'],
+    ],
+    [
+      'an unknown key',
+      '{ http: { adress: "1" } }',
+      [
+        '1:19 listen.http.adress found the unknown key "adress", expected one of address, tls, maxBody, timeout; did you mean "address"?',
+      ],
+    ],
+    [
+      'an address without a port',
+      '{ http: { address: localhost } }',
+      ['1:28 listen.http.address found "localhost", expected host:port, such as 127.0.0.1:8000'],
+    ],
+    [
+      'a number over its limit',
+      '{ http: , mqtt: { clients: 500 } }',
+      ['1:36 listen.mqtt.clients found 500, expected at most 100'],
+    ],
+    [
+      'neither yes nor no',
+      '{ http: , mqtt: { anonymous: maybe } }',
+      ['1:38 listen.mqtt.anonymous found "maybe", expected true or false'],
+    ],
+    [
+      'a missing setting',
+      '{ http: , sms: { provider: { twilio: { publicUrl: "http://a" } } } }',
+      ['1:46 listen.sms.provider.twilio.authToken found nothing, expected text'],
+    ],
+    [
+      'a text that is no URL',
+      '{ http: , sms: { provider: { twilio: { authToken: x, publicUrl: here } } } }',
+      ['1:73 listen.sms.provider.twilio.publicUrl found "here", expected a URL'],
+    ],
+    [
+      'a certificate that is not there',
+      '{ http: { tls: { cert: a.pem, key: handlers.ts } } }',
+      ['1:32 listen.http.tls.cert found "a.pem", which cannot be read, expected a PEM file'],
+    ],
+    [
+      'what is unsafe off loopback',
+      '{ http: , mqtt: { address: "0.0.0.0:1883", anonymous: true } }',
+      ['1:63 listen.mqtt.anonymous anonymous off loopback: write users, or listen on 127.0.0.1'],
+    ],
+    [
+      'no address to share',
+      '{ mqtt: , websocket: {} }',
+      [
+        '1:19 listen.websocket found no address for websocket, expected one, or listen.http, whose address it would share',
+        '2:38 application.ProtocolTypeRouter.http found an application for http, expected listen.http: nothing listens for it',
+      ],
+    ],
+  ])('%s', async (_, value, expected) => {
+    expect(await mistakes(withTop(`listen: ${value}`))).toEqual(expected)
+  })
+
+  test('an application that nothing listens for, unless it rides on the http listener', async () => {
+    const application = (protocol: string) =>
+      `listen: { http: }\napplication: { ProtocolTypeRouter: { ${protocol}: ./handlers.ts#site } }\n`
+    expect(await mistakes(application('websocket'))).toEqual([])
+    expect(await mistakes(application('channel'))).toEqual([])
+    expect(await mistakes(application('lifespan'))).toEqual([])
+    expect(await mistakes(application('mqtt'))).toEqual([
+      '2:38 application.ProtocolTypeRouter.mqtt found an application for mqtt, expected listen.mqtt: nothing listens for it',
+    ])
+  })
+})
+
+describe('the application', () => {
+  const at = 'application.ProtocolTypeRouter'
+  test.each<[string, readonly string[], readonly string[]]>([
+    [
+      'a misspelt router',
+      ['http:', '  URLRuter: []'],
+      [
+        `10:7 ${at}.http.URLRuter found "URLRuter", expected a router or middleware: ${known}, or file.ts#Export; did you mean "URLRouter"?`,
+      ],
+    ],
+    [
+      'a misspelt middleware',
+      ['http: { acessLog: { app: ./handlers.ts#site } }'],
+      [
+        `9:13 ${at}.http.acessLog found "acessLog", expected a router or middleware: ${known}, or file.ts#Export; did you mean "accessLog"?`,
+      ],
+    ],
+    [
+      'a misspelt protocol',
+      ['htpp: ./handlers.ts#site'],
+      [
+        `9:5 ${at}.htpp found "htpp", expected a protocol: one of http, websocket, mqtt, email, sms, channel, lifespan; did you mean "http"?`,
+      ],
+    ],
+    [
+      'two names in one place',
+      ['http: { URLRouter: [], accessLog: {} }'],
+      [`9:11 ${at}.http found 2 keys (URLRouter, accessLog), expected one that names a router or a middleware`],
+    ],
+    ['no name', ['http: {}'], [`9:11 ${at}.http found an empty map, expected one that names a router or a middleware`]],
+    ['a list', ['http: []'], [`9:11 ${at}.http found a list, expected ${anApplication}`]],
+    ['nothing', ['http:'], [`9:5 ${at}.http found nothing, expected ${anApplication}`]],
+    [
+      'a reference without an export',
+      ['http: ./handlers.ts'],
+      [`9:11 ${at}.http found "./handlers.ts", expected file.ts#Export or package#Export`],
+    ],
+    [
+      'a router where a reference should be',
+      ['http: URLRouter'],
+      [
+        `9:11 ${at}.http found "URLRouter", expected file.ts#Export or package#Export; a router or a middleware is a key: URLRouter: …`,
+      ],
+    ],
+    [
+      'a router of another protocol',
+      ['mqtt:', '  URLRouter: [{ url: ^, app: ./handlers.ts#site }]'],
+      [
+        `10:7 ${at}.mqtt.URLRouter found URLRouter, which routes http and websocket, expected what takes mqtt: TopicRouter`,
+      ],
+    ],
+    [
+      'a middleware of another protocol',
+      ['mqtt:', '  allowedHosts: { hosts: [a], app: ./handlers.ts#site }'],
+      [`10:7 ${at}.mqtt.allowedHosts found allowedHosts, which is for http and websocket, expected what takes mqtt`],
+    ],
+    [
+      'a middleware without app',
+      ['http: { accessLog: {} }'],
+      [`9:24 ${at}.http.accessLog found no app, expected app: ${anApplication}`],
+    ],
+    [
+      'a middleware with a wrong option',
+      ['http: { accessLog: { level: loud, app: ./handlers.ts#site } }'],
+      [`9:33 ${at}.http.accessLog.level found "loud", expected one of debug, info`],
+    ],
+    [
+      'a router without rules',
+      ['http: { URLRouter: [] }'],
+      [`9:24 ${at}.http.URLRouter found a list, expected a list of rules such as { url: …, app: … }`],
+    ],
+    [
+      'a rule that is none',
+      ['http: { URLRouter: [x] }'],
+      [`9:25 ${at}.http.URLRouter[0] found "x", expected a rule: a map of one of url, path, and app`],
+    ],
+  ])('%s', async (_, lines, expected) => {
+    expect(await mistakes(withApplication(...lines))).toEqual(expected)
+  })
+
+  const rule = `${at}.http.URLRouter[0]`
+  test.each<[string, string, readonly string[]]>([
+    ['a rule without app', '{ url: ^ }', [`11:11 ${rule} found no app, expected app: ${anApplication}`]],
+    [
+      'a rule without a match',
+      '{ app: ./handlers.ts#site }',
+      [`11:11 ${rule} found nothing to match on, expected one of url, path beside app`],
+    ],
+    [
+      'a rule with two matches',
+      '{ url: ^, path: /, app: ./handlers.ts#site }',
+      [`11:21 ${rule}.path found url and path in one rule, expected one of them`],
+    ],
+    [
+      'a misspelt match',
+      '{ pth: /, app: ./handlers.ts#site }',
+      [`11:13 ${rule}.pth found the unknown key "pth", expected one of url, path, and app; did you mean "path"?`],
+    ],
+    [
+      'a bad regular expression',
+      '{ url: (, app: ./handlers.ts#site }',
+      [`11:18 ${rule}.url found "(" (Invalid regular expression: /(/u: Unterminated group), expected ${urlKey}`],
+    ],
+    [
+      'a number to match',
+      '{ url: 12, app: ./handlers.ts#site }',
+      [`11:18 ${rule}.url found 12 without quotes, expected "12": ${urlKey}`],
+    ],
+    [
+      'a file that does not exist',
+      '{ url: ^, app: ./handler.ts#site }',
+      [
+        `11:26 ${rule}.app found ./handler.ts, which does not exist, expected a file relative to the YAML; did you mean "./handlers.ts"?`,
+      ],
+    ],
+    [
+      'a folder',
+      '{ url: ^, app: .#site }',
+      [`11:26 ${rule}.app found ., which is no file, expected a .ts or .js file`],
+    ],
+    [
+      'an export that does not exist',
+      '{ url: ^, app: ./throws-not.ts#sit }',
+      [
+        `11:26 ${rule}.app found no export "sit" in ./throws-not.ts, expected one of its exports: site; did you mean "site"?`,
+      ],
+    ],
+    [
+      'an export that is no application',
+      '{ url: ^, app: ./handlers.ts#notAnApplication }',
+      [
+        `11:26 ${rule}.app found ./handlers.ts#notAnApplication, which is of type number, expected a Consumer class or an application function`,
+      ],
+    ],
+    [
+      'a class that is no consumer',
+      '{ url: ^, app: ./handlers.ts#NoConsumer }',
+      [
+        `11:26 ${rule}.app found ./handlers.ts#NoConsumer, which is the class NoConsumer without asApplication, expected a Consumer class or an application function`,
+      ],
+    ],
+    [
+      'a consumer that throws',
+      '{ url: ^, app: ./handlers.ts#BadConsumer }',
+      [`11:26 ${rule}.app found ./handlers.ts#BadConsumer, whose asApplication() throws: the consumer is not ready`],
+    ],
+    [
+      'a file that throws',
+      '{ url: ^, app: ./throws.ts#before }',
+      [
+        `11:26 ${rule}.app found ./throws.ts, which fails to load: the database is not there (line 4), expected it to load`,
+      ],
+    ],
+    [
+      'a package that is not installed',
+      '{ url: ^, app: left-padding#pad }',
+      [
+        `11:26 ${rule}.app found the package left-padding, which is not installed, expected an installed package or ./file.ts`,
+      ],
+    ],
+    [
+      'a maker that throws',
+      '{ url: ^, app: { ./handlers.ts#throwsAtOnce: { app: ./handlers.ts#site } } }',
+      [
+        `11:28 ${rule}.app../handlers.ts#throwsAtOnce found ./handlers.ts#throwsAtOnce, which throws: I cannot, expected an application`,
+      ],
+    ],
+    [
+      'a maker that makes nothing',
+      '{ url: ^, app: { ./handlers.ts#makesNothing: [] } }',
+      [
+        `11:28 ${rule}.app../handlers.ts#makesNothing found ./handlers.ts#makesNothing, which makes undefined, expected an application`,
+      ],
+    ],
+  ])('%s', async (_, line, expected) => {
+    expect(await mistakes(rules(line))).toEqual(expected)
+  })
+
+  test.each<[string, string, string]>([
+    [
+      'mqtt',
+      'TopicRouter: [{ topic: "a/#/b", app: ./handlers.ts#site }]',
+      '10:30 application.ProtocolTypeRouter.mqtt.TopicRouter[0].topic found "a/#/b" (# may only be the last level), expected a topic filter such as sensors/+room/temperature or alarms/#',
+    ],
+    [
+      'sms',
+      'SMSFromRouter: [{ phone: +1, app: ./handlers.ts#site }]',
+      '10:32 application.ProtocolTypeRouter.sms.SMSFromRouter[0].phone found +1 without quotes, expected "+1": a phone prefix in quotes such as "+1"',
+    ],
+    [
+      'sms',
+      'SMSFromRouter: [{ phone: "49", app: ./handlers.ts#site }]',
+      '10:32 application.ProtocolTypeRouter.sms.SMSFromRouter[0].phone found "49" (no plus sign in front), expected a phone prefix in quotes such as "+1"',
+    ],
+  ])('a value that %s cannot match on', async (protocol, line, expected) => {
+    expect(await mistakes(withApplication(`${protocol}:`, `  ${line}`))).toEqual([expected])
+  })
+
+  test('what is not wrong but worth a look is a warning, and the gateway starts', async () => {
+    const text = withApplication('email:', "  EmailToRouter: [{ regex: '@support.org', app: ./handlers.ts#site }]")
+    expect(await mistakes(text)).toEqual([
+      '10:32 application.ProtocolTypeRouter.email.EmailToRouter[0].regex the expression is not anchored: it also matches @support.org.example',
+    ])
+  })
+})
+
+test('ten different mistakes are ten places, in the order of the file', async () => {
+  const text = [
+    'listen:',
+    '  http: { adress: "127.0.0.1:8000" }',
+    '  mqtt: { clients: many }',
+    '  email: { maxSize: 25 megabytes }',
+    '  sms: { provider: { twilio: { authToken: secret-token, publicUrl: "${PUBLIC_URL}" } } }',
+    'layer: memory',
+    'layer: memory',
+    'application:',
+    '  ProtocolTypeRouter:',
+    '    http: { URLRouter: [{ url: "(", app: ./handlers.ts#site }, { url: ^, app: ./handlers.ts#nobody }] }',
+    '    websocket: *socket',
+    '    mqtt: { TopicRouter: [{ topic: "#", app: ./handlers.ts#site }, { topic: a, app: ./handlers.ts#site }] }',
+    '    email: !handler x',
+    '',
+  ].join('\n')
+  const places = (await mistakes(text)).map((line) => line.split(' ', 2).join(' '))
+  expect(places).toEqual([
+    '2:11 listen.http.adress',
+    '3:20 listen.mqtt.clients',
+    '4:21 listen.email.maxSize',
+    '5:69 listen.sms.provider.twilio.publicUrl',
+    '7:1 layer',
+    '10:32 application.ProtocolTypeRouter.http.URLRouter[0].url',
+    '10:79 application.ProtocolTypeRouter.http.URLRouter[1].app',
+    '11:16 application.ProtocolTypeRouter.websocket',
+    '12:68 application.ProtocolTypeRouter.mqtt.TopicRouter[1]',
+    '13:12 application.ProtocolTypeRouter.email',
+  ])
+})
