@@ -29,12 +29,21 @@ export function orderedRouter<P extends Protocol>(
   const index = new TokenIndex()
   rules.forEach(({ matcher }, number) => index.add(matcher.tokens, matcher.open, number))
 
+  /** What a rule makes of a scope that it matches; undefined when the router below it goes on without an answer. */
+  function take(rule: Rule<P>, scope: P['scope'], match: Match, trace?: (step: Step) => void): Found<P> | undefined {
+    const routed = { ...scope, params: { ...scope.params, ...match.params }, route: rule.route }
+    const inside = definition.consume ? definition.consume(routed, match.rest) : routed
+    const inner = rule.app.resolve?.(inside, trace)
+    return rule.app.resolve && !inner ? undefined : { rule, scope: inside, inner }
+  }
+
   function find(scope: P['scope']): Found<P> | undefined {
     const address = definition.address(scope)
     if (address === undefined) return undefined
     for (const number of index.candidates(definition.tokens(address))) {
       const rule = rules[number] as Rule<P> // the index holds these numbers and no others
-      const found = take(definition, rule, scope, rule.matcher.match(address))
+      const match = rule.matcher.match(address)
+      const found = match && take(rule, scope, match)
       if (found) return found
     }
     return undefined
@@ -51,7 +60,7 @@ export function orderedRouter<P extends Protocol>(
         continue
       }
       trace({ ...step, matched: true, reason: captured(match.params) })
-      const found = take(definition, rule, scope, match, trace)
+      const found = take(rule, scope, match, trace)
       if (found) return found
       trace({ ...step, matched: false, reason: 'the router below it has no rule for what is left: going on' })
     }
@@ -69,22 +78,6 @@ export function orderedRouter<P extends Protocol>(
     return { rules: [found.rule, ...(found.inner?.rules ?? [])], params: found.inner?.params ?? found.scope.params }
   }
   return Object.assign(router, { resolve })
-}
-
-/** What a rule makes of a scope that it matches; undefined when the router below it goes on without an answer. */
-function take<P extends Protocol>(
-  definition: RouterDefinition<P['scope']>,
-  rule: Rule<P>,
-  scope: P['scope'],
-  match: Match | undefined,
-  trace?: (step: Step) => void,
-): Found<P> | undefined {
-  if (!match) return undefined
-  const params = { ...scope.params, ...match.params }
-  const routed = { ...scope, params, route: rule.route }
-  const inside = definition.consume ? definition.consume(routed, match.rest) : routed
-  const inner = rule.app.resolve?.(inside, trace)
-  return rule.app.resolve && !inner ? undefined : { rule, scope: inside, inner }
 }
 
 /** The error of an address that no rule takes; adapters give their protocol's no-rule answer for it. */

@@ -48,8 +48,7 @@ export const urlRouterDefinition = {
 
 /** `URLRouter([{ path: '/chat/:room', app }, { url: '^', app }])`, for HTTP and for WebSocket. */
 export function URLRouter<P extends UrlProtocol>(rules: readonly RuleInCode<P, 'url' | 'path'>[]): Application<P> {
-  // Routing only adds to a scope, so the scope of a protocol stays one of that protocol.
-  return defineRouter<P, 'url' | 'path'>(urlRouterDefinition as RouterDefinition<P['scope']> & typeof urlRouterDefinition)(rules)
+  return defineRouter<P, 'url' | 'path'>(urlRouterDefinition)(rules)
 }
 
 /** The path as the outermost router sees it: without the prefix a proxy mounts the gateway under, and without the slash. */

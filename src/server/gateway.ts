@@ -52,7 +52,8 @@ export class Gateway implements AsyncDisposable {
    * @throws SignalboxError `lifespan_failed`, `listen_failed`; what was opened until then is closed again.
    */
   static async start(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
-    await mkdir(options.data, { recursive: true })
+    // What came in is nobody else's to read.
+    await mkdir(options.data, { recursive: true, mode: 0o700 })
     const gateway = new Gateway(options, parts)
     try {
       await gateway.#open()
@@ -200,7 +201,7 @@ export class Gateway implements AsyncDisposable {
   async #closeAll(): Promise<void> {
     const signal = AbortSignal.timeout(this.#options.drainTimeout)
     await Promise.all(this.#listening.map((close) => this.#closeOne(close, signal)))
-    for (const close of this.#closers.reverse()) {
+    for (const close of this.#closers.toReversed()) {
       // What was opened last may need what was opened before.
       await this.#closeOne(close, signal)
     }

@@ -4,7 +4,8 @@ import { request as secureRequest } from 'node:https'
 import { connect as connectTls } from 'node:tls'
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test } from '@jest/globals'
-import { createHttpHost, type HttpHostOptions, type ListeningHttpHost } from '../../src/runtime/http-host.ts'
+import { createHttpHost, type ListeningHttpHost } from '../../src/runtime/http-host.ts'
+import type { HttpHostOptions } from '../../src/runtime/http-server.ts'
 import { hasCode, reason } from '../../src/runtime/errors.ts'
 import { answer, endUpgrade } from '../../src/runtime/http-answer.ts'
 import { RawClient } from '../support/raw-client.ts'
@@ -62,7 +63,11 @@ test('an upgrade goes to who took its path, and the rest to who took the rest', 
     shared.onUpgrade('/mqtt', (_request, socket) => endUpgrade(socket, 403, [], 'mqtt'))
     shared.onUpgrade(undefined, (_request, socket) => endUpgrade(socket, 403, [], 'rest'))
   })
-  for (const [path, taker] of [['/mqtt?x', 'mqtt'], ['/mqtt/', 'rest'], ['/', 'rest']]) {
+  for (const [path, taker] of [
+    ['/mqtt?x', 'mqtt'],
+    ['/mqtt/', 'rest'],
+    ['/', 'rest'],
+  ]) {
     const client = await RawClient.connect(host.url)
     client.send(upgrade(path ?? ''))
     expect(await client.until(/\r\n\r\n(mqtt|rest)$/)).toContain(`\r\n\r\n${taker}`)
@@ -190,7 +195,14 @@ test('a certificate makes it https, from TLS 1.2 up', async () => {
   const [body] = await once(response, 'data')
   expect(String(body)).toBe('secure\n')
   const { port } = new URL(host.url)
-  const old = connectTls({ port: Number(port), host: '127.0.0.1', ca, maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL:@SECLEVEL=0' })
+  const old = connectTls({
+    port: Number(port),
+    host: '127.0.0.1',
+    ca,
+    maxVersion: 'TLSv1.1',
+    minVersion: 'TLSv1',
+    ciphers: 'ALL:@SECLEVEL=0',
+  })
   const [error] = await once(old, 'error')
   expect(hasCode(error, 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION')).toBe(true)
 })
@@ -208,9 +220,17 @@ test('plain bytes on the TLS port, and handshakes that never end, do no harm', a
 })
 
 test.each([
-  ['a missing certificate', { cert: 'absent.pem', key: 'key.pem' }, /the certificate absent\.pem cannot be read: ENOENT/],
+  [
+    'a missing certificate',
+    { cert: 'absent.pem', key: 'key.pem' },
+    /the certificate absent\.pem cannot be read: ENOENT/,
+  ],
   ['a missing key', { cert: 'cert.pem', key: 'absent.pem' }, /the key absent\.pem cannot be read: ENOENT/],
-  ['a file that is no PEM', { cert: '../services.ts', key: 'key.pem' }, /the certificate \.\.\/services\.ts and the key key\.pem cannot be used/],
+  [
+    'a file that is no PEM',
+    { cert: '../services.ts', key: 'key.pem' },
+    /the certificate \.\.\/services\.ts and the key key\.pem cannot be used/,
+  ],
 ])('%s is an error that names the file', (_name, files, expected) => {
   let error: unknown
   try {

@@ -48,7 +48,7 @@ test('events arrive in order, each handled when the next one is asked for', asyn
   const { instance, ended } = open(async (_scope, receive) => {
     for (let count = 0; count < 3; count++) story.push(`took ${(await receive()).number}`)
   })
-  for (const number of [1, 2, 3]) instance.deliver(event(number), { handled: (error) => story.push(`handled ${number} ${error}`) })
+  for (const number of [1, 2, 3]) instance.deliver(event(number), { handled: (error) => story.push(`handled ${number} ${String(error)}`) })
   await ended
   expect(story).toEqual([
     'took 1',
