@@ -4,12 +4,17 @@ import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
 import { requestParts } from '../../src/runtime/http-message.ts'
-import { HttpExchange, beatsOfDeadline, type ExchangeOwner } from './exchange.ts'
+import { HttpExchange, type ExchangeOwner } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
 import type { HttpProtocol, HttpScope } from './scope.ts'
 
+/** The interval in which requests are looked at is a quarter of the shortest time-out, and of this, in milliseconds. */
+const longest = 60_000
+
 class HttpListener implements Listener, ExchangeOwner {
   readonly maxBodySize: number
+  readonly sendTimeout: number
+  readonly handlerBeats: number
   beats = 0
   draining = false
   readonly #options: HttpOptions
@@ -18,18 +23,21 @@ class HttpListener implements Listener, ExchangeOwner {
   readonly #scheme: 'http' | 'https'
   readonly #open = new Set<HttpExchange>()
   /** One for all requests: a timer for each costs a tenth of what a small request costs. */
-  readonly #deadlines: NodeJS.Timeout | undefined
+  readonly #beat: NodeJS.Timeout
   #idle: (() => void) | undefined
 
   constructor(options: HttpOptions, services: Services<HttpProtocol>) {
     this.maxBodySize = options.maxBodySize
     this.#options = options
     this.#services = services
-    this.#host = services.httpHost(options.address, options.tls)
+    this.#host = services.httpHost()
     this.#scheme = this.#host.secure ? 'https' : 'http'
     this.#host.onRequest(undefined, (request, response) => this.#serve(request, response))
-    const { handlerTimeout } = options
-    if (handlerTimeout > 0) this.#deadlines = setInterval(() => this.#beat(), handlerTimeout / beatsOfDeadline).unref()
+    this.sendTimeout = options.sendTimeout
+    const { handlerTimeout, sendTimeout } = options
+    const interval = Math.min(handlerTimeout || longest, sendTimeout || longest, longest) / 4
+    this.handlerBeats = handlerTimeout === 0 ? Infinity : Math.ceil(handlerTimeout / interval)
+    this.#beat = setInterval(() => this.#beatAll(), interval).unref()
   }
 
   get urls(): readonly string[] {
@@ -59,7 +67,7 @@ class HttpListener implements Listener, ExchangeOwner {
     signal.addEventListener('abort', cut, { once: true })
     await promise
     signal.removeEventListener('abort', cut)
-    clearInterval(this.#deadlines)
+    clearInterval(this.#beat)
   }
 
   forget(exchange: HttpExchange): void {
@@ -99,7 +107,7 @@ class HttpListener implements Listener, ExchangeOwner {
     exchange.start(this.#services.open(scope, exchange), length)
   }
 
-  #beat(): void {
+  #beatAll(): void {
     this.beats++
     for (const exchange of this.#open) exchange.beat()
   }

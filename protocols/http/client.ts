@@ -11,7 +11,10 @@ import type { HttpOptions } from './options.ts'
 export const client: Client = {
   async send([method, path], options, { options: parsed, signal }) {
     if (!method || !path?.startsWith('/')) {
-      throw new SignalboxError('bad_address', 'expected a method and a path: signalbox send http GET /temperature/kitchen')
+      throw new SignalboxError(
+        'bad_address',
+        'expected a method and a path: signalbox send http GET /temperature/kitchen',
+      )
     }
     const { address, tls } = parsed as HttpOptions // by this protocol's own schema
     const { host, port } = reachable(address)
@@ -23,7 +26,10 @@ export const client: Client = {
     request.end(body)
     const [response] = (await once(request, 'response')) as [IncomingMessage]
     const status = response.statusCode ?? 0
-    return { positive: status >= 200 && status < 400, text: `${status} ${response.statusMessage}\n\n${await text(response)}`.trimEnd() }
+    return {
+      positive: status >= 200 && status < 400,
+      text: `${status} ${response.statusMessage}\n\n${await text(response)}`.trimEnd(),
+    }
   },
 }
 
@@ -31,7 +37,10 @@ function headerOf(line: string | undefined): Readonly<Record<string, string>> {
   if (!line) return {}
   const [, name, value] = /^([^:\s]+):\s*(.*)$/.exec(line) ?? []
   if (name === undefined || value === undefined) {
-    throw new SignalboxError('bad_address', `expected a header such as "accept: text/html", found ${JSON.stringify(line)}`)
+    throw new SignalboxError(
+      'bad_address',
+      `expected a header such as "accept: text/html", found ${JSON.stringify(line)}`,
+    )
   }
   return { [name]: value }
 }

@@ -6,6 +6,8 @@ import { Mailbox } from '../../src/runtime/mailbox.ts'
 import { HttpRequestReader, leftEarly } from './request.ts'
 import type { HttpProtocol } from './scope.ts'
 
+type Reader = ReadableStreamDefaultReader<Uint8Array>
+
 /**
  * One object a request. Messages to its groups are handled beside `handle`, also while a response is being streamed.
  *
@@ -19,7 +21,10 @@ import type { HttpProtocol } from './scope.ts'
 export abstract class HttpConsumer extends Consumer<HttpProtocol> {
   protected readonly lastEvent = 'http.disconnect'
 
-  /** Answers the request with a web-standard Response; its body may be a stream. What it throws is answered 500. */
+  /**
+   * Answers the request with a web-standard Response; its body may be a stream. A Response that is thrown is the answer too;
+   * whatever else is thrown is answered 500.
+   */
   abstract handle(request: HttpRequestReader): Promise<Response> | Response
 
   protected override async run(receive: Receive<HttpProtocol>): Promise<void> {
@@ -36,7 +41,11 @@ export abstract class HttpConsumer extends Consumer<HttpProtocol> {
   }
 
   /** Takes every event: parts of the body when the handler wants them, messages at once, the disconnect at the end. */
-  async #pump(receive: Receive<HttpProtocol>, body: Mailbox<Uint8Array | undefined>, wanted: Mailbox<true>): Promise<void> {
+  async #pump(
+    receive: Receive<HttpProtocol>,
+    body: Mailbox<Uint8Array | undefined>,
+    wanted: Mailbox<true>,
+  ): Promise<void> {
     let more = true
     for (;;) {
       const event = await receive()
@@ -57,26 +66,44 @@ export abstract class HttpConsumer extends Consumer<HttpProtocol> {
   }
 
   async #answer(request: HttpRequestReader): Promise<void> {
-    const { status, headers, body } = await this.handle(request)
+    const { status, headers, body } = await this.#response(request)
     await this.send({ type: 'http.response.start', status, headers: [...headers] })
-    if (body) await this.#stream(body.getReader())
+    if (body) await this.#sendAll(body.getReader())
     else await this.send({ type: 'http.response.body' })
   }
 
-  async #stream(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  async #response(request: HttpRequestReader): Promise<Response> {
+    try {
+      return await this.handle(request)
+    } catch (error) {
+      if (error instanceof Response) return error
+      throw error
+    }
+  }
+
+  async #sendAll(reader: Reader): Promise<void> {
+    const first = await reader.read()
+    const next = reader.read()
+    // A body of one part is sent whole, with its length; of a slow stream the first part is sent when it is there.
+    const whole = first.done || (await Promise.race([next.then(({ done }) => done), soon()]))
+    if (whole) return this.send({ type: 'http.response.body', ...(first.value && { body: first.value }) })
+    await this.send({ type: 'http.response.body', body: first.value, moreBody: true })
+    await this.#stream(reader, next)
+  }
+
+  async #stream(reader: Reader, second: ReturnType<Reader['read']>): Promise<void> {
     const cancel = () => void reader.cancel(this.signal.reason).catch(() => undefined)
     this.signal.addEventListener('abort', cancel, { once: true })
     try {
-      let part = await reader.read()
+      let part = await second
       while (!part.done) {
-        const next = reader.read()
-        // A body of one part is sent whole, with its length; of a slow stream each part is sent when it comes.
-        const last = await Promise.race([next.then(({ done }) => done), soon()])
-        await this.send({ type: 'http.response.body', body: part.value, moreBody: !last })
-        if (last) return
-        part = await next
+        await this.send({ type: 'http.response.body', body: part.value, moreBody: true })
+        part = await reader.read()
       }
       await this.send({ type: 'http.response.body' })
+    } catch (error) {
+      cancel()
+      throw error
     } finally {
       this.signal.removeEventListener('abort', cancel)
     }
@@ -92,7 +119,7 @@ function soon(): Promise<false> {
 
 /**
  * Makes an application of a function: `export const hello = httpHandler(async ({ params }) => new Response(params.name))`.
- * What it throws is answered 500.
+ * A Response that it throws is the answer too; whatever else it throws is answered 500.
  */
 export function httpHandler(
   handle: (request: HttpRequestReader, context: Context) => Promise<Response> | Response,

@@ -1,17 +1,20 @@
 /** One request and its response: the events of its scope on one side, `node:http` on the other. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { isUint8Array } from 'node:util/types'
 import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
-import { responseHead, type ResponseHead } from './response-head.ts'
-import type { HttpDisconnect, HttpProtocol, HttpRequest, HttpResponseBody, HttpResponseStart, HttpScope } from './scope.ts'
+import type { ResponseHead } from './response-head.ts'
+import { ResponseRules } from './response-rules.ts'
+import type { HttpDisconnect, HttpProtocol, HttpRequest, HttpResponseBody, HttpScope } from './scope.ts'
 
 /** What an exchange needs of the listener that it belongs to. */
 export interface ExchangeOwner {
   readonly maxBodySize: number
-  /** How often `beat` was called so far. */
+  /** How often `beat` was called so far, and how many of that are within handlerTimeout. */
   readonly beats: number
+  readonly handlerBeats: number
+  /** In milliseconds; 0: none. */
+  readonly sendTimeout: number
   /** Whether the connection is to be closed after the response. */
   readonly draining: boolean
   /** The response is over and the application has ended. */
@@ -19,9 +22,6 @@ export interface ExchangeOwner {
   /** No rule took the request after all. */
   unrouted(scope: HttpScope): void
 }
-
-/** Beats within handlerTimeout: with one more it has passed, and by a quarter of it at most. */
-export const beatsOfDeadline = 4
 
 const empty = new Uint8Array(0)
 const noBody: HttpRequest = { type: 'http.request', body: empty, moreBody: false }
@@ -35,9 +35,7 @@ export class HttpExchange implements Transport<HttpProtocol> {
   readonly #response: ServerResponse
   readonly #begun: number
   #connection: Connection<HttpProtocol> | undefined
-  #head: ResponseHead | undefined
-  /** Bytes of the response's body so far. */
-  #sent = 0
+  #rules: ResponseRules | undefined
   /** Bytes of the request's body so far. */
   #received = 0
   /** The response is over, or was taken over by the server: what the application says now is dropped. */
@@ -62,13 +60,14 @@ export class HttpExchange implements Transport<HttpProtocol> {
 
   send(event: HttpProtocol['send']): void | Promise<void> {
     if (this.#over) return undefined
+    this.#rules ??= new ResponseRules(this.#scope)
     switch (event.type) {
       case 'http.response.start':
-        return this.#sendStart(event)
+        return this.#rules.start(event)
       case 'http.response.body':
-        return this.#sendBody(event)
+        return this.#sendBody(this.#rules, event)
       default:
-        throw this.#unexpected(event satisfies never)
+        throw this.#rules.unexpected(event satisfies never)
     }
   }
 
@@ -86,9 +85,10 @@ export class HttpExchange implements Transport<HttpProtocol> {
     if (this.#request.isPaused()) this.#request.resume()
   }
 
-  /** Called every quarter of handlerTimeout: answers for an application that has not begun to within all of it. */
+  /** Called now and then: looks whether the application or the peer has let its time pass. */
   beat(): void {
-    if (this.progress !== 'none' || this.#over || this.#owner.beats - this.#begun <= beatsOfDeadline) return
+    this.#watchPeer()
+    if (this.progress !== 'none' || this.#over || this.#owner.beats - this.#begun <= this.#owner.handlerBeats) return
     this.cut(503, new SignalboxError('timed_out', 'the application did not begin its response within handlerTimeout'))
   }
 
@@ -98,21 +98,11 @@ export class HttpExchange implements Transport<HttpProtocol> {
     this.#connection?.abort(why)
   }
 
-  #sendStart(event: HttpResponseStart): void {
-    if (this.#head) throw this.#unexpected(event)
-    this.#head = responseHead(event, this.#scope)
-  }
-
-  #sendBody(event: HttpResponseBody): void | Promise<void> {
-    const head = this.#head
-    if (!head || this.progress === 'finished') throw this.#unexpected(event)
+  #sendBody(rules: ResponseRules, event: HttpResponseBody): void | Promise<void> {
+    const size = rules.part(event)
+    const head = rules.head as ResponseHead // a part without a head is against the rules
     const { body = empty, moreBody = false } = event
-    if (typeof body !== 'string' && !isUint8Array(body)) {
-      throw new SignalboxError('unexpected_event', `http scope ${this.#scope.id}: expected a body of bytes or text, found ${typeof body}`)
-    }
-    const size = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
     if (!head.hasBody || this.#request.method === 'HEAD') return this.#sendNoBody(head, size, moreBody)
-    this.#checkLength(head, size, moreBody)
     if (moreBody) return this.#write(head, body, size)
     this.#complete(head, body, size)
   }
@@ -128,17 +118,8 @@ export class HttpExchange implements Transport<HttpProtocol> {
     this.progress = moreBody ? 'started' : 'finished'
   }
 
-  /** A body of another length than its head says would be read as the next response, or the next one as a part of it. */
-  #checkLength({ length }: ResponseHead, size: number, moreBody: boolean): void {
-    const sum = this.#sent + size
-    if (length === undefined || (moreBody ? sum <= length : sum === length)) return
-    const found = `found ${sum}${moreBody ? ' and more to come' : ''}`
-    throw new SignalboxError('unexpected_event', `http scope ${this.#scope.id}: expected the ${length} bytes of its content-length, ${found}`)
-  }
-
   #write(head: ResponseHead, body: Uint8Array | string, size: number): Promise<void> | undefined {
     if (this.progress === 'none') this.#writeHead(head)
-    this.#sent += size
     if (size === 0) {
       this.#response.flushHeaders()
       return undefined
@@ -196,7 +177,10 @@ export class HttpExchange implements Transport<HttpProtocol> {
 
   #refuseBody(): void {
     const { maxBodySize } = this.#owner
-    const tooLarge = new SignalboxError('too_large', `the request's body is larger than ${maxBodySize} bytes (maxBodySize)`)
+    const tooLarge = new SignalboxError(
+      'too_large',
+      `the request's body is larger than ${maxBodySize} bytes (maxBodySize)`,
+    )
     this.#request.removeAllListeners('data')
     if (this.#over) {
       // The answer is out, and the peer goes on and on.
@@ -242,6 +226,13 @@ export class HttpExchange implements Transport<HttpProtocol> {
     answer(this.#response, status)
   }
 
+  /** While something waits for the peer, its connection has a time-out, which every byte that it takes begins anew. */
+  #watchPeer(): void {
+    const { socket, writableLength } = this.#response
+    const timeout = writableLength > 0 ? this.#owner.sendTimeout : 0
+    if (socket && (socket.timeout ?? 0) !== timeout) socket.setTimeout(timeout)
+  }
+
   #cutConnection(): void {
     const { socket } = this.#response
     if (!socket) {
@@ -266,12 +257,6 @@ export class HttpExchange implements Transport<HttpProtocol> {
   get #scope(): HttpScope {
     // The application speaks a turn after its scope was opened: by then `start` was called.
     return (this.#connection as Connection<HttpProtocol>).scope
-  }
-
-  #unexpected(event: { readonly type: unknown }): SignalboxError {
-    const expected = this.#head ? 'http.response.body' : 'http.response.start'
-    const wanted = this.progress === 'finished' ? 'nothing more: its response is complete' : expected
-    return new SignalboxError('unexpected_event', `http scope ${this.#scope.id}: expected ${wanted}, found ${String(event.type)}`)
   }
 }
 

@@ -4,9 +4,10 @@ import { address, count, duration, size, tlsFiles } from '../../src/runtime/opti
 
 export const httpOptions = z
   .strictObject({
-    address: address()
-      .prefault('127.0.0.1:8000')
-      .meta({ description: 'host:port to listen on; websocket and sms are served there too unless they have an address of their own' }),
+    address: address().prefault('127.0.0.1:8000').meta({
+      description:
+        'host:port to listen on; websocket and sms are served there too unless they have an address of their own',
+    }),
     tls: tlsFiles().optional().meta({ description: 'PEM files: serves https instead of http' }),
     rootPath: z
       .string()
@@ -18,12 +19,15 @@ export const httpOptions = z
     maxRequests: count(1)
       .default(10_000)
       .meta({ description: 'requests under way at a time; one more is answered 503' }),
-    maxConnections: count(1)
-      .default(10_000)
-      .meta({ description: 'connections at a time; one more is closed' }),
-    handlerTimeout: duration()
+    maxConnections: count(1).default(10_000).meta({ description: 'connections at a time; one more is closed' }),
+    handlerTimeout: duration().prefault('60s').meta({
+      description: 'how long an application may take to begin its response; then the answer is 503. 0s: for ever',
+    }),
+    sendTimeout: duration()
       .prefault('60s')
-      .meta({ description: 'how long an application may take to begin its response; then the answer is 503. 0s: for ever' }),
+      .meta({
+        description: 'how long a peer may take nothing of a response that waits for it; then it is cut. 0s: for ever',
+      }),
     headersTimeout: duration()
       .prefault('15s')
       .meta({ description: 'how long a peer may take to send the headers of a request; then the answer is 408' }),

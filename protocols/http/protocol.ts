@@ -28,6 +28,16 @@ export const http: ProtocolDefinition<HttpProtocol, HttpOptions> = {
     if (!target) {
       throw new SignalboxError('bad_address', `expected a path such as /tickets/, found ${JSON.stringify(address)}`)
     }
-    return { type: 'http', httpVersion: '1.1', method: 'GET', scheme: 'http', ...target, rootPath: '', headers: [], client: null, server: null }
+    return {
+      type: 'http',
+      httpVersion: '1.1',
+      method: 'GET',
+      scheme: 'http',
+      ...target,
+      rootPath: '',
+      headers: [],
+      client: null,
+      server: null,
+    }
   },
 }

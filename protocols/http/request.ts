@@ -1,5 +1,5 @@
 /** A request as a handler reads it: its parts when they are asked for, its body once. */
-import { SignalboxError } from '../../src/runtime/errors.ts'
+import { SignalboxError, reason } from '../../src/runtime/errors.ts'
 import type { HttpScope } from './scope.ts'
 
 /** One part of a body after the other; undefined at its end. */
@@ -59,9 +59,15 @@ export class HttpRequestReader {
     return new TextDecoder().decode(await this.bytes())
   }
 
-  /** @throws SyntaxError when the body is no JSON. */
+  /** @throws Response 400 when the body is no JSON: left to itself, it is the answer. */
   async json(): Promise<unknown> {
-    return JSON.parse(await this.text()) as unknown
+    const text = await this.text()
+    try {
+      return JSON.parse(text) as unknown
+    } catch (error) {
+      // oxlint-disable-next-line typescript/only-throw-error -- a Response that a handler throws is its answer
+      throw new Response(`expected JSON: ${reason(error)}\n`, { status: 400 })
+    }
   }
 
   async *#parts(): AsyncGenerator<Uint8Array> {

@@ -1,6 +1,6 @@
 /** WebSocket on the wire: upgrades become scopes, and what the application sends becomes their handshakes and messages. */
 import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
@@ -18,6 +18,7 @@ const closeTimeout = 5000
 class WebsocketListener implements Listener, SessionOwner {
   readonly corker = new Corker()
   readonly sendBuffer: number
+  readonly idleBeats: number
   readonly idleTimeout: number
   readonly handshakeTimeout: number
   connections = 0
@@ -35,12 +36,16 @@ class WebsocketListener implements Listener, SessionOwner {
   constructor(options: WebsocketOptions, services: Services<WebsocketProtocol>) {
     this.sendBuffer = options.sendBuffer
     this.idleTimeout = options.idleTimeout
+    this.idleBeats = Math.max(1, Math.ceil(options.idleTimeout / options.heartbeat))
     this.handshakeTimeout = options.handshakeTimeout
     this.#options = options
     this.#services = services
     this.#host = services.httpHost(options.address, options.tls)
     this.#server = this.#createServer(options)
-    this.#host.onUpgrade(undefined, (request, socket, head) => this.#connect({ request, socket, head }))
+    // `node:http` and `node:https` give nothing else.
+    this.#host.onUpgrade(undefined, (request, socket, head) =>
+      this.#connect({ request, socket: socket as Socket, head }),
+    )
     if (options.heartbeat > 0) this.#heartbeat = setInterval(() => this.#beat(), options.heartbeat).unref()
   }
 
@@ -49,7 +54,7 @@ class WebsocketListener implements Listener, SessionOwner {
   }
 
   get example(): string {
-    return `signalbox send websocket ${this.#options.rootPath}/ hello`
+    return `npx signalbox send websocket ${this.#options.rootPath}/chat/ hello`
   }
 
   async close(signal: AbortSignal): Promise<void> {
@@ -137,14 +142,16 @@ class WebsocketListener implements Listener, SessionOwner {
     return parts && { type: 'websocket', scheme: this.#host.secure ? 'wss' : 'ws', ...parts, subprotocols }
   }
 
-  #refuseOrigin({ headers, url }: IncomingMessage, socket: Duplex): void {
-    this.#services.log.info({ origin: headers.origin, host: headers.host, url }, 'a page of another origin may not connect')
+  #refuseOrigin({ headers, url }: IncomingMessage, socket: Socket): void {
+    this.#services.log.info(
+      { origin: headers.origin, host: headers.host, url },
+      'a page of another origin may not connect',
+    )
     endUpgrade(socket, 403)
   }
 
   #beat(): void {
-    const now = performance.now()
-    for (const session of this.#sessions) session.beat(now)
+    for (const session of this.#sessions) session.beat()
   }
 }
 

@@ -1,4 +1,4 @@
-/** `signalbox send websocket`: connects, says a message, and prints what comes back until it is quiet. */
+/** `signalbox send websocket`: connects, says its messages, and prints what comes back until it is quiet. */
 import { WebSocket } from 'ws'
 import type { Client, ClientAnswer, ClientTarget } from '../../src/asgi/definition.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
@@ -6,7 +6,7 @@ import { addressText, reachable } from '../../src/runtime/options.ts'
 import type { WebsocketOptions } from './options.ts'
 
 export const client: Client = {
-  async send([path, text], options, target) {
+  async send([path, ...texts], options, target) {
     const quiet = Number(options['wait'] ?? 500)
     if (!path?.startsWith('/') || !Number.isFinite(quiet)) {
       throw new SignalboxError('bad_address', 'expected a path: signalbox send websocket /chat/ hello')
@@ -16,7 +16,7 @@ export const client: Client = {
     const stop = () => socket.terminate()
     target.signal.addEventListener('abort', stop, { once: true })
     try {
-      return await talk(socket, text, quiet)
+      return await talk(socket, texts, quiet)
     } finally {
       target.signal.removeEventListener('abort', stop)
     }
@@ -29,7 +29,7 @@ function urlOf({ options, http }: ClientTarget): string {
   return `${secure ? 'wss' : 'ws'}://${addressText(reachable(own.address ?? http.address))}`
 }
 
-function talk(socket: WebSocket, text: string | undefined, quiet: number): Promise<ClientAnswer> {
+function talk(socket: WebSocket, texts: readonly string[], quiet: number): Promise<ClientAnswer> {
   const { promise, resolve } = Promise.withResolvers<ClientAnswer>()
   const lines: string[] = []
   let accepted = false
@@ -40,11 +40,12 @@ function talk(socket: WebSocket, text: string | undefined, quiet: number): Promi
   }
   socket.on('open', () => {
     accepted = true
-    if (text !== undefined) socket.send(text)
+    for (const text of texts) socket.send(text)
     waitOn()
   })
   socket.on('message', (data, isBinary) => {
-    lines.push(isBinary ? `[${(data as Buffer).length} bytes]` : String(data))
+    const bytes = data as Buffer // what the default binaryType gives
+    lines.push(isBinary ? `[${bytes.length} bytes]` : bytes.toString())
     waitOn()
   })
   socket.on('error', (error) => lines.push(error.message))

@@ -4,7 +4,8 @@ import type { Application } from '../../src/asgi/protocol.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { requestTarget } from '../../src/runtime/http-message.ts'
 import { ApplicationCommunicator, type CommunicatorOptions } from '../../src/testing/application-communicator.ts'
-import type { WebsocketAccept, WebsocketClose, WebsocketProtocol, WebsocketScope, WebsocketSend } from './scope.ts'
+import { WebsocketRules } from './rules.ts'
+import type { WebsocketClose, WebsocketProtocol, WebsocketScope, WebsocketSend } from './scope.ts'
 
 /** The handshake; what is left out is `/` without headers or subprotocols. */
 export interface HandshakeLike {
@@ -19,31 +20,47 @@ export interface HandshakeLike {
 /** How the application answered the handshake. */
 export interface HandshakeAnswer {
   readonly accepted: boolean
-  /** The status of a refusal: 403, 500 when the application raised, or that of its own response; 101 when accepted. */
+  /** 101 when accepted. Of a refusal: 403, 500 when the application raised, or the status of its own response. */
   readonly status: number
+  readonly headers: Headers
   readonly subprotocol: string | undefined
+  /** Of a response of its own. */
+  readonly text: string
 }
 
 let nextId = 0
 
+/**
+ * What the application sends is checked as the adapter checks it.
+ *
+ * @example
+ * const ann = new WebsocketCommunicator(Chat.asApplication(), { path: '/chat/?name=ann' }, { layer })
+ * expect(await ann.connect()).toMatchObject({ accepted: true })
+ * await ann.sendText('hello')
+ * expect(await ann.receiveText()).toBe('ann: hello')
+ * await ann.disconnect()
+ */
 export class WebsocketCommunicator {
   readonly application: ApplicationCommunicator<WebsocketProtocol>
 
   constructor(application: Application<WebsocketProtocol>, handshake: HandshakeLike, options: CommunicatorOptions) {
-    this.application = new ApplicationCommunicator(application, scopeOf(handshake), options, progressOf)
+    const scope = scopeOf(handshake)
+    this.application = new ApplicationCommunicator(application, scope, options, progressOf(scope))
   }
 
   async connect(): Promise<HandshakeAnswer> {
     void this.application.sendInput({ type: 'websocket.connect' })
-    const refused = (status: number): HandshakeAnswer => ({ accepted: false, status, subprotocol: undefined })
     try {
       const answer = await this.application.receiveOutput()
-      if (answer.type === 'websocket.accept') return accepted(answer)
-      return refused(answer.type === 'websocket.http.response.start' ? answer.status : 403)
+      if (answer.type === 'websocket.accept') {
+        return answerOf(101, { headers: answer.headers ?? [], subprotocol: answer.subprotocol })
+      }
+      if (answer.type !== 'websocket.http.response.start') return answerOf(403)
+      return answerOf(answer.status, { headers: answer.headers ?? [], text: await this.#refusal() })
     } catch (error) {
       if (!hasCode(error, 'scope_ended')) throw error
       const outcome = await this.application.wait()
-      return refused(outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route') ? 500 : 403)
+      return answerOf(outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route') ? 500 : 403)
     }
   }
 
@@ -57,13 +74,19 @@ export class WebsocketCommunicator {
     return this.application.sendInput({ type: 'websocket.receive', bytes })
   }
 
-  /** @throws Error when the application sent something else, or nothing in time. */
+  /** Resolves when the application has handled it. */
+  sendJson(value: unknown): Promise<void> {
+    return this.sendText(JSON.stringify(value))
+  }
+
+  /** @throws SignalboxError when the application sent something else, or nothing in time. */
   async receiveText(): Promise<string> {
     const { text } = await this.#receive<WebsocketSend>('websocket.send')
     if (text === undefined) throw new SignalboxError('unexpected_event', 'expected text, found bytes')
     return text
   }
 
+  /** @throws SignalboxError when the application sent something else, or nothing in time. */
   async receiveBytes(): Promise<Uint8Array> {
     const { bytes } = await this.#receive<WebsocketSend>('websocket.send')
     if (bytes === undefined) throw new SignalboxError('unexpected_event', 'expected bytes, found text')
@@ -74,10 +97,16 @@ export class WebsocketCommunicator {
     return JSON.parse(await this.receiveText()) as unknown
   }
 
-  /** The application closes: with which code. */
+  /** The code that the socket is closed with: the application's own; 1011 when it raises; 1000 when it returns. */
   async receiveClose(): Promise<number> {
-    const { code = 1000 } = await this.#receive<WebsocketClose>('websocket.close')
-    return code
+    try {
+      const { code = 1000 } = await this.#receive<WebsocketClose>('websocket.close')
+      return code
+    } catch (error) {
+      if (!hasCode(error, 'scope_ended')) throw error
+      const { kind } = await this.application.wait()
+      return kind === 'raised' || kind === 'abandoned' ? 1011 : 1000
+    }
   }
 
   /** True when nothing is sent for this long, in milliseconds. */
@@ -96,10 +125,28 @@ export class WebsocketCommunicator {
     if (event.type === type) return event as E // its type says so
     throw new SignalboxError('unexpected_event', `expected ${type}, found ${event.type}`)
   }
+
+  async #refusal(): Promise<string> {
+    const parts: Uint8Array[] = []
+    for (let more = true; more;) {
+      const event = await this.application.receiveOutput()
+      if (event.type !== 'websocket.http.response.body') break
+      parts.push(Buffer.from(event.body ?? ''))
+      more = event.moreBody === true
+    }
+    return Buffer.concat(parts).toString()
+  }
 }
 
-function accepted({ subprotocol }: WebsocketAccept): HandshakeAnswer {
-  return { accepted: true, status: 101, subprotocol }
+function answerOf(
+  status: number,
+  {
+    headers = [],
+    ...more
+  }: { headers?: readonly (readonly [string, string])[]; subprotocol?: string | undefined; text?: string } = {},
+): HandshakeAnswer {
+  const list = new Headers(headers.map(([name, value]) => [name, value]))
+  return { accepted: status === 101, status, subprotocol: undefined, text: '', ...more, headers: list }
 }
 
 function scopeOf({ path = '/', headers = {}, subprotocols = [], state = {} }: HandshakeLike): WebsocketScope {
@@ -122,7 +169,27 @@ function scopeOf({ path = '/', headers = {}, subprotocols = [], state = {} }: Ha
   }
 }
 
-function progressOf(event: WebsocketProtocol['send'], before: Progress): Progress {
-  if (event.type === 'websocket.close') return 'finished'
-  return before === 'finished' ? before : 'started'
+function progressOf(scope: WebsocketScope): (event: WebsocketProtocol['send'], before: Progress) => Progress {
+  const rules = new WebsocketRules(scope)
+  return (event, before) => {
+    switch (event.type) {
+      case 'websocket.accept':
+        rules.accept(event)
+        return 'started'
+      case 'websocket.send':
+        rules.message(event)
+        return before
+      case 'websocket.close':
+        rules.close(event)
+        return 'finished'
+      case 'websocket.http.response.start':
+        rules.refuse(event)
+        return before
+      case 'websocket.http.response.body':
+        rules.refusalPart(event)
+        return event.moreBody === true ? 'started' : 'finished'
+      default:
+        throw rules.unexpected(event satisfies never)
+    }
+  }
 }

@@ -7,6 +7,7 @@ import type {
   WebsocketDisconnect,
   WebsocketProtocol,
   WebsocketReceive,
+  WebsocketScope,
 } from './scope.ts'
 
 /**
@@ -59,6 +60,12 @@ export class WebsocketConsumer extends Consumer<WebsocketProtocol> {
   /** Before accept: refuses with 403. After: closes; `code` is 1000, another sendable one of RFC 6455 7.4, or 3000 to 4999. */
   close(code = 1000, reason = ''): Promise<void> {
     return this.send({ type: 'websocket.close', code, reason })
+  }
+
+  /** Before accept: refuses with a response of its own, such as `refuse(401, 'who are you?')`. */
+  async refuse(status: number, body: string | Uint8Array = '', headers: WebsocketScope['headers'] = []): Promise<void> {
+    await this.send({ type: 'websocket.http.response.start', status, headers })
+    await this.send({ type: 'websocket.http.response.body', body })
   }
 
   async 'websocket.connect'(_event: WebsocketConnect): Promise<void> {

@@ -16,7 +16,8 @@ const key = /^[+/0-9A-Za-z]{22}==$/
 export function checkHandshake(request: IncomingMessage): readonly string[] | Refusal {
   const { headers } = request
   // RFC 6455 4.4: say which version would do.
-  if (headers['sec-websocket-version'] !== '13') return { status: 426, headers: ['sec-websocket-version', '13', 'upgrade', 'websocket'] }
+  if (headers['sec-websocket-version'] !== '13')
+    return { status: 426, headers: ['sec-websocket-version', '13', 'upgrade', 'websocket'] }
   if (!key.test(headers['sec-websocket-key'] ?? '')) return { status: 400, headers: [] }
   const subprotocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((offer) => offer.trim())
   if (subprotocols.length === 1 && subprotocols[0] === '') return []

@@ -1,5 +1,5 @@
 /** An accepted WebSocket: its messages in both directions, with their bounds, its heartbeat, and its close. */
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import type { Corker } from './corker.ts'
 import type { WebsocketReceive } from './scope.ts'
@@ -9,6 +9,8 @@ export interface SocketLimits {
   readonly corker: Corker
   /** In bytes. */
   readonly sendBuffer: number
+  /** Heartbeats without a sign of life after which a peer is cut. */
+  readonly idleBeats: number
   /** In milliseconds. */
   readonly idleTimeout: number
 }
@@ -33,7 +35,7 @@ const protocolErrors: Readonly<Record<string, number>> = {
 
 export class OpenSocket {
   readonly #ws: WebSocket
-  readonly #raw: Duplex
+  readonly #raw: Socket
   readonly #limits: SocketLimits
   readonly #events: SocketEvents
   /** The code and the reason that the gateway closed with, where it was the gateway. */
@@ -41,10 +43,12 @@ export class OpenSocket {
   #closing = false
   #corked = false
   #paused = false
+  /** A sign of life since the last heartbeat. */
   #seen = true
-  #lastSeen = 0
+  /** Heartbeats since the last sign of life. */
+  #missed = 0
 
-  constructor(ws: WebSocket, raw: Duplex, limits: SocketLimits, events: SocketEvents) {
+  constructor(ws: WebSocket, raw: Socket, limits: SocketLimits, events: SocketEvents) {
     this.#ws = ws
     this.#raw = raw
     this.#limits = limits
@@ -56,6 +60,7 @@ export class OpenSocket {
     ws.on('ping', seen)
     ws.on('pong', seen)
     ws.on('error', (error) => this.#error(error))
+    raw.on('timeout', () => this.cut('the peer does not read'))
     ws.on('close', (code, reason) => {
       const [ownCode, ownReason] = this.#ownClose ?? [code, reason.toString()]
       events.closed(ownCode, ownReason)
@@ -114,13 +119,15 @@ export class OpenSocket {
     this.#ws.resume()
   }
 
-  /** Called every heartbeat: pings, and cuts a peer that has given no sign of life for too long. */
-  beat(now: number): void {
-    // What a paused peer says is not read: not hearing it says nothing.
-    if (this.#seen || this.#paused) this.#lastSeen = now
+  /** Called every heartbeat: pings, and cuts a peer that has given no sign of life for too many of them. */
+  beat(): void {
+    // What a paused peer says is not read: not hearing it says nothing. Counted in heartbeats, not by the clock, so that
+    // a process that stood still itself takes nobody for dead.
+    this.#missed = this.#seen || this.#paused ? 0 : this.#missed + 1
     this.#seen = false
+    this.#watchReader()
     if (this.#closing) return
-    if (now - this.#lastSeen < this.#limits.idleTimeout) this.#ws.ping()
+    if (this.#missed < this.#limits.idleBeats) this.#ws.ping()
     else this.cut('no sign of life')
   }
 
@@ -128,6 +135,15 @@ export class OpenSocket {
     if (!this.#corked) return
     this.#corked = false
     this.#raw.uncork()
+  }
+
+  /**
+   * A peer that sends and does not read holds the application in its `send`, and itself out of the heartbeat. While that is so,
+   * its connection has a time-out, which every byte that it takes begins anew.
+   */
+  #watchReader(): void {
+    const timeout = this.#paused && this.#ws.bufferedAmount > 0 ? this.#limits.idleTimeout : 0
+    if ((this.#raw.timeout ?? 0) !== timeout) this.#raw.setTimeout(timeout)
   }
 
   #cork(): void {

@@ -15,9 +15,11 @@ export const websocket: ProtocolDefinition<WebsocketProtocol, WebsocketOptions> 
   sendUsage: {
     arguments: [
       { name: 'path', description: 'such as /chat/' },
-      { name: 'text', description: 'a message', optional: true },
+      { name: 'text...', description: 'messages, sent one after the other', optional: true },
     ],
-    options: [{ name: 'wait', value: 'milliseconds', description: 'how long to wait for a further message (default 500)' }],
+    options: [
+      { name: 'wait', value: 'milliseconds', description: 'how long to wait for a further message (default 500)' },
+    ],
     example: 'signalbox send websocket /chat/ hello',
   },
   sampleScope(address) {
@@ -25,6 +27,16 @@ export const websocket: ProtocolDefinition<WebsocketProtocol, WebsocketOptions> 
     if (!target) {
       throw new SignalboxError('bad_address', `expected a path such as /chat/, found ${JSON.stringify(address)}`)
     }
-    return { type: 'websocket', httpVersion: '1.1', scheme: 'ws', ...target, rootPath: '', headers: [], subprotocols: [], client: null, server: null }
+    return {
+      type: 'websocket',
+      httpVersion: '1.1',
+      scheme: 'ws',
+      ...target,
+      rootPath: '',
+      headers: [],
+      subprotocols: [],
+      client: null,
+      server: null,
+    }
   },
 }

@@ -1,23 +1,14 @@
 /** One handshake and what becomes of it: the events of its scope on one side, a socket on the other. */
 import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
-import { acceptHeaders, checkClose, messageData, unexpected } from './checks.ts'
 import { OpenSocket, type SocketEvents, type SocketLimits } from './open-socket.ts'
 import { Refusal } from './refusal.ts'
-import type {
-  WebsocketAccept,
-  WebsocketClose,
-  WebsocketHttpResponseBody,
-  WebsocketHttpResponseStart,
-  WebsocketProtocol,
-  WebsocketReceive,
-  WebsocketScope,
-  WebsocketSend,
-} from './scope.ts'
+import { WebsocketRules } from './rules.ts'
+import type { WebsocketAccept, WebsocketProtocol, WebsocketReceive, WebsocketScope } from './scope.ts'
 
 /** What a session needs of the listener that it belongs to. */
 export interface SessionOwner extends SocketLimits {
@@ -36,24 +27,23 @@ export interface SessionOwner extends SocketLimits {
 /** An upgrade that waits for its answer, as `node:http` hands it over. */
 export interface Handshake {
   readonly request: IncomingMessage
-  readonly socket: Duplex
+  readonly socket: Socket
   readonly head: Buffer
 }
 
-/** `connecting`: the handshake waits for the application. `refusing`: the application answers it with a response of its own. */
-type State = 'connecting' | 'refusing' | 'open' | 'closed'
+/** Of the socket, whatever the application may say. */
+type Phase = 'handshake' | 'open' | 'closed'
 
 export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEvents {
   progress: Progress = 'none'
   readonly #owner: SessionOwner
   readonly #handshake: Handshake
   #connection: Connection<WebsocketProtocol> | undefined
-  #state: State = 'connecting'
+  #rules: WebsocketRules | undefined
+  #phase: Phase = 'handshake'
   #socket: OpenSocket | undefined
   #refusal: Refusal | undefined
   #deadline: NodeJS.Timeout | undefined
-  /** The application itself has closed: what it says after that is an error, and not only too late. */
-  #closedByApplication = false
 
   constructor(owner: SessionOwner, handshake: Handshake) {
     this.#owner = owner
@@ -62,6 +52,7 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
 
   start(connection: Connection<WebsocketProtocol>): void {
     this.#connection = connection
+    this.#rules = new WebsocketRules(connection.scope)
     const { socket } = this.#handshake
     socket.on('close', this.#leftEarly)
     socket.on('end', this.#leftEarly)
@@ -71,28 +62,31 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
   }
 
   send(event: WebsocketProtocol['send']): void | Promise<void> {
-    if (this.#closedByApplication) throw this.#unexpected(event)
-    if (this.#state === 'closed' || this.#socket?.closing) return undefined
+    const rules = this.#rules as WebsocketRules // the application speaks a turn after `start`
+    // The peer or the gateway has ended it, and the event that says so is on its way. After its own end all is an error.
+    if ((this.#phase === 'closed' || this.#socket?.closing) && rules.state !== 'closed') return undefined
     switch (event.type) {
       case 'websocket.accept':
-        return this.#accept(event)
-      case 'websocket.send':
-        return this.#sendMessage(event)
+        return this.#accept(event, rules.accept(event))
+      case 'websocket.send': {
+        const data = rules.message(event)
+        return this.#socket?.send(data)
+      }
       case 'websocket.close':
-        return this.#close(event)
+        return this.#close(...rules.close(event))
       case 'websocket.http.response.start':
-        return this.#startRefusal(event)
+        this.#refusal = new Refusal(this.#handshake.socket, event.status, rules.refuse(event))
+        return undefined
       case 'websocket.http.response.body':
-        return this.#writeRefusal(event)
+        return this.#writeRefusal(rules.refusalPart(event), event.moreBody === true)
       default:
-        throw this.#unexpected(event satisfies never)
+        throw rules.unexpected(event satisfies never)
     }
   }
 
   end(outcome: Outcome): void {
-    switch (this.#state) {
-      case 'connecting':
-      case 'refusing':
+    switch (this.#phase) {
+      case 'handshake':
         return this.#refuse(this.#refusalFor(outcome))
       case 'open':
         this.progress = 'finished'
@@ -102,7 +96,7 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
       case 'closed':
         return this.#owner.forget(this)
       default:
-        this.#state satisfies never
+        this.#phase satisfies never
     }
   }
 
@@ -115,8 +109,8 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
   }
 
   closed(code: number, reason: string): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
+    if (this.#phase === 'closed') return
+    this.#phase = 'closed'
     this.progress = 'finished'
     this.#owner.disconnected(this)
     const connection = this.#connection
@@ -126,57 +120,40 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
 
   /** Ends it for the gateway: an open socket is closed with 1001 (going away), a handshake refused with 503. */
   leave(why: Error): void {
-    if (this.#state === 'open') return this.#socket?.end(1001, why.message)
+    if (this.#phase === 'open') return this.#socket?.end(1001, why.message)
     this.#connection?.abort(why)
-    if (this.#state !== 'closed') this.#refuse(503)
+    if (this.#phase !== 'closed') this.#refuse(503)
   }
 
   /** Ends it for the gateway without waiting for the peer. */
   cut(why: Error): void {
-    if (this.#state === 'open') this.#socket?.cut(why.message)
+    if (this.#phase === 'open') this.#socket?.cut(why.message)
     else this.leave(why)
   }
 
-  beat(now: number): void {
-    this.#socket?.beat(now)
+  beat(): void {
+    this.#socket?.beat()
   }
 
-  #accept(event: WebsocketAccept): void {
-    if (this.#state !== 'connecting') throw this.#unexpected(event)
-    const headers = acceptHeaders(event, this.#scope)
+  #accept({ subprotocol }: WebsocketAccept, headers: readonly string[]): void {
     this.#settleHandshake()
-    const ws = this.#owner.upgrade(this.#handshake, event.subprotocol, headers)
+    const ws = this.#owner.upgrade(this.#handshake, subprotocol, headers)
     if (!ws) return this.closed(1006, '')
-    this.#state = 'open'
+    this.#phase = 'open'
     this.progress = 'started'
     this.#socket = new OpenSocket(ws, this.#handshake.socket, this.#owner, this)
   }
 
-  #sendMessage(event: WebsocketSend): void | Promise<void> {
-    if (!this.#socket) throw this.#unexpected(event)
-    return this.#socket.send(messageData(event, this.#scope))
-  }
-
-  #close(event: WebsocketClose): void {
-    if (this.#state === 'refusing') throw this.#unexpected(event)
-    const [code, reason] = checkClose(event, this.#scope)
-    this.#closedByApplication = true
+  #close(code: number, reason: string): void {
     if (!this.#socket) return this.#refuse(403)
     this.progress = 'finished'
     this.#socket.close(code, reason)
   }
 
-  #startRefusal(event: WebsocketHttpResponseStart): void {
-    if (this.#state !== 'connecting') throw this.#unexpected(event)
-    this.#refusal = new Refusal(this.#handshake.socket, event, this.#scope)
-    this.#state = 'refusing'
-  }
-
-  #writeRefusal(event: WebsocketHttpResponseBody): void | Promise<void> {
-    if (!this.#refusal) throw this.#unexpected(event)
-    const written = this.#refusal.write(event)
+  #writeRefusal(body: string | Uint8Array, moreBody: boolean): void | Promise<void> {
+    const written = this.#refusal?.write(body, moreBody)
     this.progress = 'started'
-    if (this.#refusal.complete) this.#refused()
+    if (!moreBody) this.#refused()
     return written
   }
 
@@ -184,7 +161,7 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
     if (outcome.kind === 'abandoned') return 503
     if (outcome.kind !== 'raised') return 403
     if (!hasCode(outcome.error, 'no_route')) return 500
-    this.#owner.unrouted(this.#scope)
+    if (this.#connection) this.#owner.unrouted(this.#connection.scope)
     return 403
   }
 
@@ -214,23 +191,6 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
     this.#handshake.socket.destroy()
     this.closed(1006, '')
   }
-
-  get #scope(): WebsocketScope {
-    // The application speaks a turn after its scope was opened: by then `start` was called.
-    return (this.#connection as Connection<WebsocketProtocol>).scope
-  }
-
-  #unexpected(event: { readonly type: unknown }): SignalboxError {
-    const wanted = this.#closedByApplication ? 'nothing more: it has closed' : expected[this.#state]
-    return unexpected(this.#scope, `expected ${wanted}, found ${String(event.type)}`)
-  }
-}
-
-const expected: Readonly<Record<State, string>> = {
-  connecting: 'websocket.accept, websocket.close or websocket.http.response.start',
-  refusing: 'websocket.http.response.body',
-  open: 'websocket.send or websocket.close',
-  closed: 'nothing more',
 }
 
 /** One function for all deadlines: no closure a handshake. */

@@ -9,17 +9,21 @@ export const errorCodes = {
   bad_name: 'A channel or group name that is empty, too long, or has characters outside `A-Z a-z 0-9 - _ .`.',
   bad_reference: 'A `file.ts#Export` that does not exist, fails to load, or is no application.',
   bad_rule: 'A routing rule that cannot be compiled: an expression, a path, a filter, a phone prefix.',
+  bridge_failed: 'Something could not go to a worker thread or come back from it, or was no blocking code; or blocking code was asked for where it cannot run.',
   channel_full: 'The channel already holds as many messages as it may.',
   closing: 'The gateway is closing and takes nothing new.',
+  deadlock: 'Blocking code waited in `asyncToSync` until its time was up, while work that it may have waited for needed its thread.',
   disconnected: 'The peer is gone: the reason of the scope\'s aborted signal.',
   lifespan_failed: 'The lifespan application refused to start.',
   listen_failed: 'An address could not be listened on.',
   no_route: 'No routing rule takes this address.',
+  queue_full: 'As many calls and scopes as may already wait for a worker thread.',
   scope_ended: '`receive()` was called after the last event of the scope.',
   send_failed: 'A message could not be handed to the provider or relay that carries it.',
   timed_out: 'A deadline passed: of a handler, a client or a command.',
   too_large: 'A body, message or packet is over its limit.',
   unexpected_event: 'An application sent an event that its scope does not allow now.',
+  worker_died: 'A worker thread ended with work or scopes on it: it crashed, ran out of memory, called `process.exit`, or did not stop when it was told to.',
 } as const
 
 export type ErrorCode = keyof typeof errorCodes

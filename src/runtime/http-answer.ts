@@ -57,7 +57,12 @@ function brokenRequestStatus(error: unknown): number | undefined {
 }
 
 /** Answers an upgrade with a response instead, and closes. `headers` were checked by the caller. */
-export function endUpgrade(socket: Duplex, status: number, headers: FlatHeaders = [], body?: string | Uint8Array): void {
+export function endUpgrade(
+  socket: Duplex,
+  status: number,
+  headers: FlatHeaders = [],
+  body?: string | Uint8Array,
+): void {
   const content = body ?? `${STATUS_CODES[status]}\n`
   const fields = body === undefined ? plainHeaders(content) : ['content-length', String(Buffer.byteLength(content))]
   const bytes = Buffer.concat([head(status, [...headers, ...fields, 'connection', 'close']), Buffer.from(content)])

@@ -1,32 +1,14 @@
 /** One `node:http` or `node:https` server for an address, shared by every protocol that speaks HTTP there. */
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
-import { createServer as createSecureServer } from 'node:https'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { resolve as resolvePath } from 'node:path'
 import type { Duplex } from 'node:stream'
-import type { HttpHost, ListenAddress, TlsFiles } from '../asgi/adapter.ts'
+import type { HttpHost, ListenAddress } from '../asgi/adapter.ts'
 import type { Log } from '../asgi/context.ts'
-import { SignalboxError, hasCode, reason } from './errors.ts'
+import { SignalboxError } from './errors.ts'
 import { answer, answerBrokenRequest, endUpgrade } from './http-answer.ts'
+import { createHttpServer, listenProblem, type HttpHostOptions } from './http-server.ts'
 import { addressText } from './options.ts'
-
-/** Where an address is and what it bears. Times in milliseconds, sizes in bytes; what is left out has its default. */
-export interface HttpHostOptions {
-  readonly address: ListenAddress
-  readonly tls?: TlsFiles | undefined
-  /** All header lines of a request together; more is answered 431. Default 16 KiB. */
-  readonly maxHeaderSize?: number
-  /** From connecting, or the end of the previous request, to the end of a request's headers; then 408. Default 15 s. */
-  readonly headersTimeout?: number
-  /** To the end of the request's body; then 408. Default 120 s. */
-  readonly requestTimeout?: number
-  /** How long an idle connection stays open for another request. Default 15 s. */
-  readonly keepAliveTimeout?: number
-  /** More connections than this are closed as soon as they are made. Default 10,000. */
-  readonly maxConnections?: number
-}
 
 /** The host as its owner sees it. */
 export interface ListeningHttpHost extends HttpHost {
@@ -73,10 +55,7 @@ class NodeHttpHost implements ListeningHttpHost {
     this.#port = options.address.port
     this.#log = log
     this.secure = options.tls !== undefined
-    this.server = this.#createServer(options, base)
-    this.server.maxConnections = options.maxConnections ?? 10_000
-    // Their size has a limit, so their number needs none: what is above Node's own one vanishes in silence.
-    this.server.maxHeadersCount = 0
+    this.server = createHttpServer(options, base, (request) => this.#upgradeHandler(request) !== undefined)
     this.#listenTo(this.server)
   }
 
@@ -102,7 +81,9 @@ class NodeHttpHost implements ListeningHttpHost {
       this.server.listen({ host, port })
       await once(this.server, 'listening')
     } catch (error) {
-      throw new SignalboxError('listen_failed', `cannot listen on ${this.url}: ${listenProblem(error)}`, { cause: error })
+      throw new SignalboxError('listen_failed', `cannot listen on ${this.url}: ${listenProblem(error)}`, {
+        cause: error,
+      })
     }
     this.#port = (this.server.address() as AddressInfo).port // a TCP server has an address object once it listens
   }
@@ -127,32 +108,6 @@ class NodeHttpHost implements ListeningHttpHost {
     signal.addEventListener('abort', cut, { once: true })
     await promise
     signal.removeEventListener('abort', cut)
-  }
-
-  #createServer(options: HttpHostOptions, base: string): Server {
-    const { tls, maxHeaderSize = 16 * 1024, requestTimeout = 120_000, keepAliveTimeout = 15_000 } = options
-    const headersTimeout = Math.min(options.headersTimeout ?? 15_000, requestTimeout)
-    const common: ServerOptions = {
-      maxHeaderSize,
-      headersTimeout,
-      requestTimeout,
-      keepAliveTimeout,
-      // How often Node looks for connections that are over their time.
-      connectionsCheckingInterval: Math.round(Math.max(50, Math.min(5000, headersTimeout / 4))),
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
-      optimizeEmptyRequests: true,
-      shouldUpgradeCallback: (request) => this.#upgradeHandler(request) !== undefined,
-    }
-    if (!tls) return createServer(common)
-    const files = { cert: readPem(tls.cert, base, 'certificate'), key: readPem(tls.key, base, 'key') }
-    try {
-      return createSecureServer({ ...common, ...files, minVersion: 'TLSv1.2', handshakeTimeout: headersTimeout })
-    } catch (error) {
-      const message = `the certificate ${tls.cert} and the key ${tls.key} cannot be used: ${reason(error)}`
-      throw new SignalboxError('listen_failed', message, { cause: error })
-    }
   }
 
   #listenTo(server: Server): void {
@@ -239,19 +194,4 @@ function take<H>(handlers: Map<string, H>, path: string, handler: H): void {
 
 function taken(what: string): SignalboxError {
   return new SignalboxError('listen_failed', `two protocols want ${what} on one address: give one of them another`)
-}
-
-function readPem(path: string, base: string, what: string): string {
-  try {
-    return readFileSync(resolvePath(base, path), 'utf8')
-  } catch (error) {
-    throw new SignalboxError('listen_failed', `the ${what} ${path} cannot be read: ${reason(error)}`, { cause: error })
-  }
-}
-
-function listenProblem(error: unknown): string {
-  if (hasCode(error, 'EADDRINUSE')) return 'another program listens there'
-  if (hasCode(error, 'EACCES')) return 'this user may not use that port'
-  if (hasCode(error, 'EADDRNOTAVAIL')) return 'this machine does not have that address'
-  return reason(error)
 }

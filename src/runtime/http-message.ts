@@ -1,6 +1,5 @@
 /** Requests as scopes say them, and headers as the wire allows them: what http and websocket have in common. */
 import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 import { SignalboxError } from './errors.ts'
 
 /** Header names lower-case; order and repeats as on the wire. */
@@ -28,7 +27,7 @@ export function requestParts(request: IncomingMessage, rootPath: string): Reques
   const target = requestTarget(request.url ?? '/', rootPath)
   const headers = target && headerList(request.rawHeaders)
   if (!headers) return undefined
-  const { remoteAddress, remotePort, localAddress, localPort } = request.socket as Socket
+  const { remoteAddress, remotePort, localAddress, localPort } = request.socket
   return {
     httpVersion: request.httpVersion,
     path: target.path,
@@ -127,7 +126,8 @@ export function checkHeader(
   header: unknown,
   owner: HeaderOwner,
 ): asserts header is readonly [name: string, value: string] {
-  if (!Array.isArray(header) || header.length !== 2) throw badHeader(owner, 'expected a header as a [name, value] pair', header)
+  if (!Array.isArray(header) || header.length !== 2)
+    throw badHeader(owner, 'expected a header as a [name, value] pair', header)
   const [name, value] = header as readonly unknown[]
   if (typeof name !== 'string' || !token.test(name)) throw badHeader(owner, 'expected a header name', name)
   if (typeof value === 'string' && fieldValue.test(value)) return

@@ -205,8 +205,13 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   #closeMailbox(): void {
+    const unsettled = this.#mailbox.drain().flatMap(({ delivery }) => delivery?.handled ?? [])
+    // An error costs as much as all the rest of a small request, and most of these have nobody to tell it to: an application
+    // that does not ask for the body of a request leaves it in the mailbox.
+    if (unsettled.length === 0 && this.#mailbox.idle) return
     const over = overError(this.scope)
-    for (const { delivery } of this.#mailbox.close(over)) delivery?.handled?.(over)
+    this.#mailbox.close(over)
+    for (const handled of unsettled) handled(over)
   }
 
   #settle(error?: unknown): void {
@@ -219,7 +224,8 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   #logRaised(error: unknown): void {
     const fields = { err: error, route: this.scope.route }
     // What a handler throws because its peer left is no fault of the handler.
-    if (this.#abortReason && isAbort(error, this.#abortReason)) this.log.debug(fields, 'the application was interrupted')
+    if (this.#abortReason && isAbort(error, this.#abortReason))
+      this.log.debug(fields, 'the application was interrupted')
     else this.log.error(fields, 'the application raised')
   }
 
@@ -239,7 +245,8 @@ function overError(scope: Protocol['scope']): SignalboxError {
 /** What the event in hand is settled with: an application that returned has handled it. */
 function failure(outcome: Outcome, abortReason: Error | undefined): unknown {
   if (outcome.kind === 'raised') return outcome.error
-  if (outcome.kind === 'abandoned') return abortReason ?? new SignalboxError('abandoned', 'the application was abandoned')
+  if (outcome.kind === 'abandoned')
+    return abortReason ?? new SignalboxError('abandoned', 'the application was abandoned')
   return undefined
 }
 

@@ -45,15 +45,20 @@ export class Mailbox<T> {
     return promise
   }
 
+  /** Takes all that is kept, in order. */
+  drain(): T[] {
+    const left = this.#items.slice(this.#head)
+    this.#items = []
+    this.#head = 0
+    return left
+  }
+
   /** Whoever waits is told `error`, and so is every later taker. Answers what was never taken, in order. */
   close(error: unknown): T[] {
     if (this.#closed) return []
     this.#closed = { error }
-    const left = this.#items.slice(this.#head)
-    this.#items = []
-    this.#head = 0
     for (const taker of this.#takers.splice(0)) taker.reject(error)
-    return left
+    return this.drain()
   }
 
   #shift(): T {

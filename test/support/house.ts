@@ -37,6 +37,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   'mqtt-packet': ['protocols/mqtt/'],
   'smtp-server': ['protocols/email/'],
   mailparser: ['protocols/email/'],
+  libmime: ['protocols/email/'],
   nodemailer: ['protocols/email/'],
   twilio: ['protocols/sms/'],
   redis: ['src/layers/'],

@@ -35,7 +35,9 @@ test('a request becomes a scope of plain data with everything that the request l
   })
   const client = await RawClient.connect(server.url)
   const port = client.socket.localPort ?? 0
-  client.send('PUT /a%20b/%C3%A9?x=1&y=%20 HTTP/1.1\r\nHost: example.org\r\nX-Two: 1\r\nx-two: 2\r\nConnection: close\r\n\r\n')
+  client.send(
+    'PUT /a%20b/%C3%A9?x=1&y=%20 HTTP/1.1\r\nHost: example.org\r\nX-Two: 1\r\nx-two: 2\r\nConnection: close\r\n\r\n',
+  )
   expect(await client.closed).toContain('200 OK')
   const [scope] = scopes
   expect(structuredClone(scope)).toEqual(scope)
@@ -60,16 +62,21 @@ test('a request becomes a scope of plain data with everything that the request l
 })
 
 test('an absolute request target, as proxies send it, is taken for its path', async () => {
-  await using server = await serveHttp(async (scope, receive, send) => text(scope.path)(scope, receive, send, undefined as never))
+  await using server = await serveHttp(async (scope, receive, send) =>
+    text(scope.path)(scope, receive, send, undefined as never),
+  )
   const client = await RawClient.connect(server.url)
   client.send('GET http://elsewhere.example/deep?x HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n')
   expect(await client.closed).toMatch(/\r\n\r\n\/deep$/)
 })
 
 test('the scope has the root path whether or not the proxy has taken it off', async () => {
-  await using server = await serveHttp(async (scope, receive, send) => text(scope.path)(scope, receive, send, undefined as never), {
-    rootPath: '/gateway',
-  })
+  await using server = await serveHttp(
+    async (scope, receive, send) => text(scope.path)(scope, receive, send, undefined as never),
+    {
+      rootPath: '/gateway',
+    },
+  )
   expect(await (await fetch(`${server.url}/gateway/chat`)).text()).toBe('/gateway/chat')
   expect(await (await fetch(`${server.url}/chat`)).text()).toBe('/gateway/chat')
   expect(await (await fetch(`${server.url}/gateways`)).text()).toBe('/gateway/gateways')
@@ -93,11 +100,15 @@ test('a request body arrives whole and in order, whatever the chunks it came in'
       request.end()
     })
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 8 }), fc.boolean(), async (parts, chunked) => {
-      const whole = Buffer.concat(parts)
-      const headers: Record<string, string> = chunked ? {} : { 'content-length': String(whole.length) }
-      expect(await agentRequest(parts, headers)).toEqual(whole)
-    }),
+    fc.asyncProperty(
+      fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 8 }),
+      fc.boolean(),
+      async (parts, chunked) => {
+        const whole = Buffer.concat(parts)
+        const headers: Record<string, string> = chunked ? {} : { 'content-length': String(whole.length) }
+        expect(await agentRequest(parts, headers)).toEqual(whole)
+      },
+    ),
     { numRuns: 40 },
   )
 })
@@ -183,20 +194,23 @@ test('repeated headers keep their order and their repeats', async () => {
   expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
 })
 
-test.each(['HEAD', 'GET'])('%s: a status without a body has none, and no framing that says otherwise', async (method) => {
-  await using server = await serveHttp(async (scope, receive, send) => {
-    const status = Number(scope.path.slice(1))
-    await says(start(status, [['content-length', '4']]), body('body'))(scope, receive, send, undefined as never)
-  })
-  const client = await RawClient.connect(server.url)
-  client.send(`${method} /204 HTTP/1.1\r\nHost: x\r\n\r\n`)
-  expect(await client.until(/204[^]*\r\n\r\n$/)).not.toMatch(/content-length|transfer-encoding|body/i)
-  client.send(`${method} /304 HTTP/1.1\r\nHost: x\r\n\r\n`)
-  expect(await client.until(/304[^]*\r\n\r\n$/)).not.toMatch(/body/)
-  client.send(`GET /200 HTTP/1.1\r\nHost: x\r\n\r\n`)
-  await client.until(/200 OK[^]*\r\n\r\nbody$/)
-  client.end()
-})
+test.each(['HEAD', 'GET'])(
+  '%s: a status without a body has none, and no framing that says otherwise',
+  async (method) => {
+    await using server = await serveHttp(async (scope, receive, send) => {
+      const status = Number(scope.path.slice(1))
+      await says(start(status, [['content-length', '4']]), body('body'))(scope, receive, send, undefined as never)
+    })
+    const client = await RawClient.connect(server.url)
+    client.send(`${method} /204 HTTP/1.1\r\nHost: x\r\n\r\n`)
+    expect(await client.until(/204[^]*\r\n\r\n$/)).not.toMatch(/content-length|transfer-encoding|body/i)
+    client.send(`${method} /304 HTTP/1.1\r\nHost: x\r\n\r\n`)
+    expect(await client.until(/304[^]*\r\n\r\n$/)).not.toMatch(/body/)
+    client.send(`GET /200 HTTP/1.1\r\nHost: x\r\n\r\n`)
+    await client.until(/200 OK[^]*\r\n\r\nbody$/)
+    client.end()
+  },
+)
 
 test('HEAD is answered with the head that GET would get', async () => {
   await using server = await serveHttp(says(start(), body('hello')))
@@ -268,7 +282,9 @@ test('a peer that leaves aborts the signal of its scope and ends it with http.di
   await using server = await serveHttp(async (_scope, receive, _send, context) => {
     await receive()
     taken.resolve()
-    const aborted = new Promise((resolve) => context.signal.addEventListener('abort', () => resolve(context.signal.reason)))
+    const aborted = new Promise((resolve) =>
+      context.signal.addEventListener('abort', () => resolve(context.signal.reason)),
+    )
     const event = await receive()
     seen.resolve([event.type, hasCode(await aborted, 'disconnected')])
   })

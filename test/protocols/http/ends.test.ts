@@ -114,7 +114,11 @@ test('an application that has begun in time may stream for longer than handlerTi
 })
 
 test('an application that never ends is abandoned, and nothing of it is left', async () => {
-  await using server = await serveHttp(() => new Promise(() => undefined), { handlerTimeout: '20ms' }, { closeTimeout: 20 })
+  await using server = await serveHttp(
+    () => new Promise(() => undefined),
+    { handlerTimeout: '20ms' },
+    { closeTimeout: 20 },
+  )
   expect((await fetch(server.url)).status).toBe(503)
   await server.test.idle()
   expect(server.test.outcomes).toEqual([{ kind: 'abandoned' }])
@@ -128,17 +132,45 @@ const forbidden: readonly (readonly [string, readonly unknown[], RegExp])[] = [
   ['an event of another protocol', [{ type: 'websocket.send', text: 'x' }], /found websocket\.send/],
   ['a status that does not exist', [{ ...start, status: 99 }], /a status from 200 to 599, found 99/],
   ['an interim status', [{ ...start, status: 101 }], /a status from 200 to 599, found 101/],
-  ['a line break in a header', [{ ...start, headers: [['x-a', 'b\r\nset-cookie: c']] }], /without control characters as the value of the header x-a/],
+  [
+    'a line break in a header',
+    [{ ...start, headers: [['x-a', 'b\r\nset-cookie: c']] }],
+    /without control characters as the value of the header x-a/,
+  ],
   ['a line break in a header name', [{ ...start, headers: [['x-a: b\r\nx-c', 'd']] }], /a header name/],
   ['a NUL in a header', [{ ...start, headers: [['x-a', 'b\0']] }], /without control characters/],
   ['a header beyond latin-1', [{ ...start, headers: [['x-a', '\u20ac']] }], /latin-1/],
   ['headers that are no list', [{ ...start, headers: { 'x-a': 'b' } }], /a list of \[name, value\] pairs/],
   ['a header that is no pair', [{ ...start, headers: ['x-a: b'] }], /a \[name, value\] pair/],
   ['a content-length that is no number', [{ ...start, headers: [['content-length', 'many']] }], /one content-length/],
-  ['two content-lengths', [{ ...start, headers: [['content-length', '1'], ['Content-Length', '1']] }], /one content-length/],
-  ['a body longer than its content-length', [{ ...start, headers: [['content-length', '0']] }, body], /the 0 bytes of its content-length, found 1/],
-  ['a body shorter than its content-length', [{ ...start, headers: [['content-length', '2']] }, body], /the 2 bytes of its content-length, found 1/],
-  ['a body that is neither bytes nor text', [start, { type: 'http.response.body', body: { json: true } }], /bytes or text, found object/],
+  [
+    'two content-lengths',
+    [
+      {
+        ...start,
+        headers: [
+          ['content-length', '1'],
+          ['Content-Length', '1'],
+        ],
+      },
+    ],
+    /one content-length/,
+  ],
+  [
+    'a body longer than its content-length',
+    [{ ...start, headers: [['content-length', '0']] }, body],
+    /the 0 bytes of its content-length, found 1/,
+  ],
+  [
+    'a body shorter than its content-length',
+    [{ ...start, headers: [['content-length', '2']] }, body],
+    /the 2 bytes of its content-length, found 1/,
+  ],
+  [
+    'a body that is neither bytes nor text',
+    [start, { type: 'http.response.body', body: { json: true } }],
+    /bytes or text, found object/,
+  ],
 ]
 
 test.each(forbidden)('%s is an error to the application, and the peer gets a 500', async (_name, events, expected) => {
@@ -194,7 +226,7 @@ test('a send after the response is complete is an error that says so', async () 
   expect(reason(thrown)).toMatch(/expected nothing more: its response is complete, found http\.response\.body/)
 })
 
-test('transfer-encoding is the server\'s own: what an application says of it is left out', async () => {
+test("transfer-encoding is the server's own: what an application says of it is left out", async () => {
   const answer = await answerTo(async (_scope, _receive, send) => {
     await send({ ...start, headers: [['Transfer-Encoding', 'gzip, chunked']] })
     await send(body)

@@ -68,9 +68,12 @@ test('headers over the limit are answered 431', async () => {
 })
 
 test('many small headers are all in the scope: none vanishes', async () => {
-  await using server = await serveHttp(async (scope, receive, send) => {
-    await text(String(scope.headers.length))(scope, receive, send, undefined as never)
-  }, { maxHeaderSize: '64KiB' })
+  await using server = await serveHttp(
+    async (scope, receive, send) => {
+      await text(String(scope.headers.length))(scope, receive, send, undefined as never)
+    },
+    { maxHeaderSize: '64KiB' },
+  )
   const client = await RawClient.connect(server.url)
   client.send(`GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${'a:b\r\n'.repeat(5000)}\r\n`)
   expect(await client.closed).toMatch(/\r\n\r\n5002$/)
@@ -179,6 +182,62 @@ test('a peer that trickles its body is answered 408, and its scope ends', async 
   await server.test.idle()
 })
 
+test.each([
+  ['in parts', true],
+  ['whole', false],
+])('a peer that takes nothing of a response that is sent %s is cut', async (_name, parts) => {
+  await using server = await serveHttp(
+    async (_scope, _receive, send, { signal }) => {
+      const body = new Uint8Array(parts ? 100_000 : 50_000_000)
+      await send({ type: 'http.response.start', status: 200 })
+      if (!parts) return send({ type: 'http.response.body', body })
+      while (!signal.aborted) await send({ type: 'http.response.body', body, moreBody: true })
+    },
+    { sendTimeout: '100ms' },
+  )
+  const client = await RawClient.connect(server.url)
+  client.socket.pause()
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  while (server.listener.connections === 0) await new Promise(setImmediate)
+  while (server.listener.connections > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+  client.reset()
+  await server.test.idle()
+})
+
+test('a peer that takes its response slowly, but does take it, gets all of it', async () => {
+  const size = 8_000_000
+  await using server = await serveHttp(
+    async (_scope, _receive, send) => {
+      await send({ type: 'http.response.start', status: 200 })
+      await send({ type: 'http.response.body', body: new Uint8Array(size) })
+    },
+    { sendTimeout: '400ms' },
+  )
+  const client = await RawClient.connect(server.url)
+  let length = 0
+  client.socket.on('data', (chunk) => {
+    length += chunk.length
+    client.socket.pause()
+    setTimeout(() => client.socket.resume(), 5)
+  })
+  client.send('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  await client.closed
+  expect(length).toBeGreaterThan(size)
+})
+
+test('an application that is quiet for longer than sendTimeout in the middle of its response is not cut', async () => {
+  await using server = await serveHttp(
+    async (_scope, _receive, send) => {
+      await send({ type: 'http.response.start', status: 200 })
+      await send({ type: 'http.response.body', body: new Uint8Array(5_000_000), moreBody: true })
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      await send({ type: 'http.response.body', body: 'end' })
+    },
+    { sendTimeout: '80ms' },
+  )
+  expect((await (await fetch(server.url)).text()).endsWith('end')).toBe(true)
+})
+
 test('more requests than maxRequests at a time are answered 503', async () => {
   const gate = Promise.withResolvers<void>()
   await using server = await serveHttp(
@@ -247,7 +306,10 @@ test('whatever bytes come, the server lives and no scope is left', async () => {
     '0\r\n\r\n',
     '\0',
   )
-  const bytes = fc.oneof(pieces.map((piece) => Buffer.from(piece)), fc.uint8Array({ maxLength: 20 }).map((raw) => Buffer.from(raw)))
+  const bytes = fc.oneof(
+    pieces.map((piece) => Buffer.from(piece)),
+    fc.uint8Array({ maxLength: 20 }).map((raw) => Buffer.from(raw)),
+  )
   await fc.assert(
     fc.asyncProperty(fc.array(bytes, { maxLength: 12 }), fc.boolean(), async (parts, reset) => {
       const client = await RawClient.connect(server.url)

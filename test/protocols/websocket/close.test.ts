@@ -134,7 +134,14 @@ test.each<readonly [string, readonly object[], RegExp]>([
   ['a code out of range', [{ type: 'websocket.close', code: 2000 }], /found 2000/],
   ['a code that is no integer', [{ type: 'websocket.close', code: 1000.5 }], /found 1000\.5/],
   ['a reason that is too long', [{ type: 'websocket.close', reason: 'é'.repeat(62) }], /at most 123 bytes/],
-  ['a message after its own close', [{ type: 'websocket.close', code: 1011 }, { type: 'websocket.send', text: 'x' }], /expected nothing more: it has closed, found websocket\.send/],
+  [
+    'a message after its own close',
+    [
+      { type: 'websocket.close', code: 1011 },
+      { type: 'websocket.send', text: 'x' },
+    ],
+    /expected nothing more: it has closed, found websocket\.send/,
+  ],
 ])('%s is an error to the application, and closes with 1011', async (_name, events, expected) => {
   let thrown: unknown
   await using server = await serveWebsocket(async (_scope, receive, send) => {
@@ -197,7 +204,8 @@ test('a peer that does not read: 1013 when more than sendBuffer waits for it', a
       await receive()
       await send(accept)
       // As a group does that everybody talks in: nobody waits for this one.
-      for (let number = 0; number < 100; number++) void send({ type: 'websocket.send', bytes: new Uint8Array(1024 * 1024) })
+      for (let number = 0; number < 100; number++)
+        void send({ type: 'websocket.send', bytes: new Uint8Array(1024 * 1024) })
       ended.resolve(await receive())
     },
     { sendBuffer: '2MiB' },
@@ -256,6 +264,52 @@ test('a peer that is not read from, because the application is busy, is not take
   go.resolve()
   for (let number = 0; number < 10; number++) expect(await client.next()).toBe(String(number))
   client.ws.terminate()
+})
+
+test('a peer that sends and does not read is cut, though it is not read from either', async () => {
+  await using server = await serveWebsocket(
+    echo,
+    { heartbeat: '20ms', idleTimeout: '100ms', sendBuffer: '100MiB' },
+    { limits: { events: 4 } },
+  )
+  const client = await Client.connect(server.url)
+  client.ws.pause()
+  const part = new Uint8Array(500_000)
+  for (let number = 0; number < 60; number++) client.ws.send(part)
+  await server.test.idle()
+  expect(server.listener.connections).toBe(0)
+  client.ws.terminate()
+})
+
+test('a peer that was not read from is read on after a close, so that its answer is seen', async () => {
+  const full = Promise.withResolvers<void>()
+  const next = Promise.withResolvers<unknown>()
+  await using server = await serveWebsocket(
+    async (_scope, receive, send, { signal }) => {
+      const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+      await receive()
+      await send(accept)
+      await full.promise
+      await send({ type: 'websocket.close', code: 4000 })
+      await aborted
+      let event = await receive()
+      while (event.type !== 'websocket.disconnect') event = await receive()
+      next.resolve(event)
+    },
+    {},
+    { limits: { events: 2 } },
+  )
+  const client = await Client.connect(server.url)
+  for (let number = 0; number < 2000; number++) client.ws.send('x'.repeat(10_000))
+  let before = -1
+  while (client.ws.bufferedAmount !== before) {
+    before = client.ws.bufferedAmount
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  expect(before).toBeGreaterThan(0)
+  full.resolve()
+  expect(await next.promise).toEqual(disconnect(4000))
+  await client.closed
 })
 
 test('a gateway that closes says 1001 to everybody, and waits for their applications', async () => {

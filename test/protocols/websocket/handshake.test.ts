@@ -33,7 +33,14 @@ test('an application that closes before it accepts: 403, and it hears websocket.
 test('an application that refuses with a response of its own: that response', async () => {
   await using server = await serveWebsocket(
     says(
-      { type: 'websocket.http.response.start', status: 401, headers: [['www-authenticate', 'Bearer'], ['content-length', '999']] },
+      {
+        type: 'websocket.http.response.start',
+        status: 401,
+        headers: [
+          ['www-authenticate', 'Bearer'],
+          ['content-length', '999'],
+        ],
+      },
       { type: 'websocket.http.response.body', body: 'who are you?' },
     ),
   )
@@ -172,7 +179,7 @@ test('a handshake that never ends is answered 408', async () => {
 
 const same = { origins: 'same' } as const
 const listed = { origins: ['https://app.example.org', 'http://localhost:3000'] } as const
-test.each<readonly [string, object, string | undefined, string, boolean]>([
+test.each<readonly [string, Readonly<Record<string, unknown>>, string | undefined, string, boolean]>([
   ['a page of the same host', same, 'http://example.org', 'example.org', true],
   ['a page of the same host and port', same, 'http://example.org:8000', 'example.org:8000', true],
   ['a page of the same host behind a proxy that speaks TLS', same, 'https://example.org', 'example.org', true],
@@ -184,13 +191,20 @@ test.each<readonly [string, object, string | undefined, string, boolean]>([
   ['a page that hides its origin', same, 'null', 'example.org', false],
   ['an origin that is no URL', same, 'http://[', 'example.org', false],
   ['an origin without a host', same, 'file:///index.html', 'example.org', false],
+  ['an origin without a host, to no host', same, 'file:///index.html', '', false],
   ['a program', same, undefined, 'example.org', true],
   ['a listed page', listed, 'https://app.example.org', 'api.example.org', true],
   ['a listed page with its default port', listed, 'https://app.example.org:443', 'api.example.org', true],
   ['a page that is not listed', listed, 'https://api.example.org', 'api.example.org', false],
   ['a listed page with another scheme', listed, 'http://app.example.org', 'api.example.org', false],
   ['a program where pages are listed', listed, undefined, 'api.example.org', true],
-  ['the same host beside a list', { origins: ['same', 'https://b.example'] }, 'http://example.org', 'example.org', true],
+  [
+    'the same host beside a list',
+    { origins: ['same', 'https://b.example'] },
+    'http://example.org',
+    'example.org',
+    true,
+  ],
   ['any page where all may', { origins: '*' }, 'null', 'example.org', true],
 ])('%s may connect or not (%#)', async (_name, options, origin, host, allowed) => {
   await using server = await serveWebsocket(echo, options)
@@ -204,18 +218,38 @@ test.each<readonly [string, object, string | undefined, string, boolean]>([
 const accept: Sent = { type: 'websocket.accept' }
 const refuse: Sent = { type: 'websocket.http.response.start', status: 403 }
 test.each<readonly [string, readonly unknown[], RegExp]>([
-  ['a message before accept', [{ type: 'websocket.send', text: 'x' }], /expected websocket\.accept, .*found websocket\.send/],
+  [
+    'a message before accept',
+    [{ type: 'websocket.send', text: 'x' }],
+    /expected websocket\.accept, .*found websocket\.send/,
+  ],
   ['a body without a start', [{ type: 'websocket.http.response.body' }], /found websocket\.http\.response\.body/],
-  ['accept after it began to refuse', [refuse, accept], /expected websocket\.http\.response\.body, found websocket\.accept/],
+  [
+    'accept after it began to refuse',
+    [refuse, accept],
+    /expected websocket\.http\.response\.body, found websocket\.accept/,
+  ],
   ['a close after it began to refuse', [refuse, { type: 'websocket.close' }], /found websocket\.close/],
   ['an event of another protocol', [{ type: 'http.response.start', status: 200 }], /found http\.response\.start/],
-  ['a subprotocol that was not offered', [{ ...accept, subprotocol: 'v9' }], /expected one of v1, v2, as the client offers, found "v9"/],
+  [
+    'a subprotocol that was not offered',
+    [{ ...accept, subprotocol: 'v9' }],
+    /expected one of v1, v2, as the client offers, found "v9"/,
+  ],
   ['a line break in a header', [{ ...accept, headers: [['x-a', 'b\r\nset-cookie: c']] }], /without control characters/],
-  ['a header of the handshake', [{ ...accept, headers: [['Sec-WebSocket-Accept', 'x']] }], /the header Sec-WebSocket-Accept is the handshake's own/],
+  [
+    'a header of the handshake',
+    [{ ...accept, headers: [['Sec-WebSocket-Accept', 'x']] }],
+    /the header Sec-WebSocket-Accept is the handshake's own/,
+  ],
   ['a header that is not ASCII', [{ ...accept, headers: [['x-a', 'é']] }], /ASCII/],
   ['a refusal that is none', [{ ...refuse, status: 200 }], /a status from 300 to 599 to refuse with, found 200/],
   ['a refusal with a line break in a header', [{ ...refuse, headers: [['x', 'a\nb']] }], /without control characters/],
-  ['a body that is neither bytes nor text', [refuse, { type: 'websocket.http.response.body', body: 7 }], /bytes or text, found number/],
+  [
+    'a body that is neither bytes nor text',
+    [refuse, { type: 'websocket.http.response.body', body: 7 }],
+    /bytes or text, found number/,
+  ],
 ])('%s is an error to the application, and the peer gets a 500', async (_name, events, expected) => {
   let thrown: unknown
   await using server = await serveWebsocket(async (_scope, receive, send) => {

@@ -60,7 +60,9 @@ export class Client {
     this.ws = ws
     ws.on('message', (data, isBinary) => this.#messages.put(isBinary ? (data as Buffer) : String(data)))
     ws.on('error', () => undefined)
-    this.closed = new Promise((resolve) => ws.once('close', (code, reason) => resolve({ code, reason: String(reason) })))
+    this.closed = new Promise((resolve) =>
+      ws.once('close', (code, reason) => resolve({ code, reason: String(reason) })),
+    )
   }
 
   next(): Promise<string | Buffer> {

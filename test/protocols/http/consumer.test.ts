@@ -1,0 +1,233 @@
+/** Consumers and handler functions for HTTP, over the wire. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from '@jest/globals'
+import { HttpConsumer, httpHandler } from '../../../protocols/http/consumer.ts'
+import type { HttpRequestReader } from '../../../protocols/http/request.ts'
+import { RawClient } from '../../support/raw-client.ts'
+import { serveHttp } from './support.ts'
+
+const post = (url: string, body: string) => fetch(url, { method: 'POST', body })
+
+test('a handler function gets the request and answers with a Response', async () => {
+  await using server = await serveHttp(
+    httpHandler(({ method, path, query, headers }) => {
+      const seen = { method, path, name: query.get('name'), accept: headers.get('accept') }
+      return Response.json(seen, { status: 201, headers: { 'x-own': 'yes' } })
+    }),
+  )
+  const response = await fetch(`${server.url}/caf%C3%A9?name=ann`, { headers: { accept: 'text/html' } })
+  expect(response.status).toBe(201)
+  expect(response.headers.get('x-own')).toBe('yes')
+  expect(response.headers.get('content-type')).toBe('application/json')
+  expect(Number(response.headers.get('content-length'))).toBeGreaterThan(0)
+  expect(await response.json()).toEqual({ method: 'GET', path: '/café', name: 'ann', accept: 'text/html' })
+})
+
+test('a body is read as bytes, text, JSON or as it comes', async () => {
+  await using server = await serveHttp(
+    httpHandler(async (request) => {
+      if (request.path === '/text') return new Response(await request.text())
+      if (request.path === '/json') return Response.json({ got: await request.json() })
+      if (request.path === '/bytes') return new Response(await request.bytes())
+      let parts = 0
+      for await (const part of request.body) parts += part.length
+      return new Response(String(parts))
+    }),
+  )
+  expect(await (await post(`${server.url}/text`, 'héllo')).text()).toBe('héllo')
+  expect(await (await post(`${server.url}/json`, '{"a":1}')).json()).toEqual({ got: { a: 1 } })
+  expect(await (await post(`${server.url}/bytes`, 'abc')).text()).toBe('abc')
+  expect(await (await post(`${server.url}/stream`, 'x'.repeat(300_000))).text()).toBe('300000')
+  expect(await (await fetch(`${server.url}/text`)).text()).toBe('')
+})
+
+test('a body that is no JSON is answered 400', async () => {
+  await using server = await serveHttp(httpHandler(async (request) => Response.json(await request.json())))
+  const response = await post(server.url, '{"a":')
+  expect(response.status).toBe(400)
+  expect(await response.text()).toMatch(/^expected JSON: /)
+})
+
+test('a Response that is thrown is the answer', async () => {
+  await using server = await serveHttp(
+    httpHandler(() => {
+      throw new Response('not yours', { status: 403 })
+    }),
+  )
+  const response = await fetch(server.url)
+  expect([response.status, await response.text()]).toEqual([403, 'not yours'])
+})
+
+test('an error that is thrown is a 500', async () => {
+  await using server = await serveHttp(
+    httpHandler(() => {
+      throw new Error('the password is hunter2')
+    }),
+  )
+  const response = await fetch(server.url)
+  expect([response.status, await response.text()]).toEqual([500, 'Internal Server Error\n'])
+})
+
+test.each([204, 304])('a Response without a body: %d', async (status) => {
+  await using server = await serveHttp(httpHandler(() => new Response(null, { status })))
+  expect((await fetch(server.url)).status).toBe(status)
+})
+
+test('cookies stay apart', async () => {
+  await using server = await serveHttp(
+    httpHandler(() => {
+      const headers = new Headers()
+      headers.append('set-cookie', 'a=1; Path=/')
+      headers.append('set-cookie', 'b=2')
+      return new Response('', { headers })
+    }),
+  )
+  expect((await fetch(server.url)).headers.getSetCookie()).toEqual(['a=1; Path=/', 'b=2'])
+})
+
+test('a stream is sent as it comes', async () => {
+  const gate = Promise.withResolvers<void>()
+  await using server = await serveHttp(
+    httpHandler(() => {
+      const parts = async function* () {
+        yield new TextEncoder().encode('first')
+        await gate.promise
+        yield new TextEncoder().encode('second')
+      }
+      return new Response(ReadableStream.from(parts()))
+    }),
+  )
+  const client = await RawClient.connect(server.url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  await client.until(/first/)
+  gate.resolve()
+  expect(await client.closed).toMatch(/5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n$/)
+})
+
+test('a stream is cancelled when the peer leaves', async () => {
+  const cancelled = Promise.withResolvers<void>()
+  await using server = await serveHttp(
+    httpHandler(() => {
+      const stream = new ReadableStream({
+        async pull(controller) {
+          await sleep(5)
+          controller.enqueue(new Uint8Array(10))
+        },
+        cancel: () => cancelled.resolve(),
+      })
+      return new Response(stream)
+    }),
+  )
+  const client = await RawClient.connect(server.url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await client.until(/\r\n\r\n/)
+  client.reset()
+  await cancelled.promise
+  await server.test.idle()
+})
+
+test('a stream that fails cuts the connection, so that nobody takes its half for the whole', async () => {
+  await using server = await serveHttp(
+    httpHandler(() => {
+      const parts = async function* () {
+        yield new TextEncoder().encode('half')
+        await sleep(1)
+        throw new Error('the disk is gone')
+      }
+      return new Response(ReadableStream.from(parts()))
+    }),
+  )
+  const client = await RawClient.connect(server.url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  expect(await client.closed).toMatch(/4\r\nhalf\r\n$/)
+})
+
+test('HEAD is answered without a body, and the connection serves another request', async () => {
+  await using server = await serveHttp(httpHandler(() => new Response('hello')))
+  const client = await RawClient.connect(server.url)
+  client.send('HEAD / HTTP/1.1\r\nHost: x\r\n\r\n')
+  expect(await client.until(/\r\n\r\n$/)).toContain('content-length: 5')
+  client.send('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  expect(await client.closed).toMatch(/hello$/)
+})
+
+test('a body that breaks off raises in the handler', async () => {
+  const raised = Promise.withResolvers<unknown>()
+  await using server = await serveHttp(
+    httpHandler(async (request) => {
+      await request.text().catch(raised.resolve)
+      return new Response('')
+    }),
+  )
+  const client = await RawClient.connect(server.url)
+  client.send('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf')
+  await client.until(/$/)
+  setImmediate(() => client.reset())
+  expect(await raised.promise).toMatchObject({ code: 'disconnected' })
+  await server.test.idle()
+})
+
+interface Tick {
+  readonly type: 'clock.tick'
+  readonly at: string
+}
+
+class Clock extends HttpConsumer {
+  override readonly groups = ['clock']
+  #push: (text: string) => void = () => undefined
+
+  override handle(_request: HttpRequestReader): Response {
+    const stream = new ReadableStream({
+      start: (controller) => {
+        this.#push = (text) => controller.enqueue(new TextEncoder().encode(text))
+        this.#push('listening\n')
+      },
+    })
+    return new Response(stream, { headers: { 'content-type': 'text/event-stream' } })
+  }
+
+  async 'clock.tick'({ at }: Tick): Promise<void> {
+    this.#push(`${at}\n`)
+  }
+}
+
+test('messages of a group reach a consumer while it streams, and its groups are left at the end', async () => {
+  await using server = await serveHttp(Clock.asApplication())
+  const client = await RawClient.connect(server.url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await client.until(/listening/)
+  expect(await server.test.layer.groupSend('clock', { type: 'clock.tick', at: 'noon' } as Tick)).toMatchObject({
+    delivered: 1,
+  })
+  await client.until(/noon/)
+  client.reset()
+  await server.test.idle()
+  expect(server.test.layer.stats()).toMatchObject({ channels: 0, groups: 0 })
+})
+
+test('a message handler that raises ends the response', async () => {
+  class Broken extends Clock {
+    override async 'clock.tick'(): Promise<void> {
+      throw new Error('no')
+    }
+  }
+  await using server = await serveHttp(Broken.asApplication())
+  const client = await RawClient.connect(server.url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await client.until(/listening/)
+  await server.test.layer.groupSend('clock', { type: 'clock.tick', at: 'noon' } as Tick)
+  await client.closed
+  await server.test.idle()
+  expect(server.test.outcomes[0]).toMatchObject({ kind: 'raised' })
+})
+
+test('a handler that does not read the body leaves it to the server', async () => {
+  await using server = await serveHttp(httpHandler(() => new Response('no, thanks')))
+  const client = await RawClient.connect(server.url)
+  for (let number = 1; number <= 2; number++) {
+    client.send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n`, new Uint8Array(3_000_000))
+    await client.until(new RegExp(`(?:no, thanks[^]*){${number}}$`))
+  }
+  client.end()
+  await server.test.idle()
+})
