@@ -61,7 +61,11 @@ export interface EmailMessage {
 interface Outgoing {
   readonly text: string
   readonly html?: string
-  readonly attachments?: readonly { readonly filename: string; readonly contentType: string; readonly content: Uint8Array }[]
+  readonly attachments?: readonly {
+    readonly filename: string
+    readonly contentType: string
+    readonly content: Uint8Array
+  }[]
   /** Additional headers. */
   readonly headers?: Readonly<Record<string, string>>
 }

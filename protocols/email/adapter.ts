@@ -1,0 +1,138 @@
+/** SMTP in, on smtp-server: the listener that holds the parts together. */
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { hostname as machineName } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
+import { SignalboxError, reason } from '../../src/runtime/errors.ts'
+import { addressText } from '../../src/runtime/options.ts'
+import { outboxCarrier, relayCarrier, type Carrier } from './carriers.ts'
+import { ClientRates } from './client-rates.ts'
+import { Deliveries } from './delivery.ts'
+import { smtpOptions } from './hooks.ts'
+import type { EmailOptions } from './options.ts'
+import { Outgoing } from './outgoing.ts'
+import { Peers } from './peers.ts'
+import type { EmailProtocol } from './scope.ts'
+import { Seen } from './seen.ts'
+import { EmailServer } from './server.ts'
+import { Session, type SessionParts } from './session.ts'
+import { Spool } from './spool.ts'
+
+export const adapter: Adapter<EmailProtocol, EmailOptions> = {
+  async start(options, services) {
+    const tls = await readTls(options, services.base)
+    const carrier = options.relay ? relayCarrier(options.relay) : outboxCarrier(join(services.data, 'outbox'))
+    const listener = new EmailListener(options, services, { tls, carrier })
+    await listener.listen()
+    return listener
+  },
+}
+
+interface Tls {
+  readonly cert: Buffer
+  readonly key: Buffer
+  readonly context: SecureContext
+}
+
+/** What had to be opened first. */
+interface Opened {
+  readonly tls: Tls | undefined
+  readonly carrier: Carrier
+}
+
+class EmailListener implements Listener {
+  readonly example = 'npx signalbox send email help@support.org "My printer is on fire"'
+  readonly #options: EmailOptions
+  readonly #outgoing: Outgoing
+  readonly #deliveries: Deliveries
+  readonly #peers: Peers
+  readonly #smtp: EmailServer
+  readonly #server: Server
+  #drained: Promise<void> | undefined
+
+  constructor(options: EmailOptions, services: Services<EmailProtocol>, { tls, carrier }: Opened) {
+    const { log } = services
+    const { secure, maxClients, commandTimeout, dedupe, handlerTimeout } = options
+    this.#options = options
+    this.#outgoing = new Outgoing(options, services, carrier)
+    const seen = new Seen(options.dedupeWindow)
+    this.#deliveries = new Deliveries({ services, outbound: this.#outgoing, seen, dedupe, handlerTimeout })
+    const rates = new ClientRates(options.perAddress)
+    const hostname = options.hostname ?? machineName()
+    const spool = new Spool(options.maxSpool)
+    const parts: SessionParts = { options, services, hostname, rates, spool, deliveries: this.#deliveries }
+    this.#peers = new Peers({
+      maxClients,
+      commandTimeout,
+      implicitTls: secure ? tls?.context : undefined,
+      rates,
+      log,
+      newSession: () => new Session(parts),
+      connect: (socket) => this.#smtp.connect(socket),
+    })
+    const keys = tls && { cert: tls.cert, key: tls.key }
+    this.#smtp = new EmailServer(smtpOptions({ options, hostname, tls: keys, log, peers: this.#peers }))
+    this.#smtp.on('error', (error) => log.debug({ err: error }, 'an SMTP client failed'))
+    this.#server = createServer({ noDelay: true }, (socket) => this.#peers.accept(socket))
+    this.#server.on('error', (error) => log.error({ err: error }, 'the SMTP listener failed'))
+  }
+
+  get urls(): readonly string[] {
+    const bound = this.#server.address()
+    const port = bound !== null && typeof bound === 'object' ? bound.port : this.#options.address.port
+    return [`${this.#options.secure ? 'smtps' : 'smtp'}://${addressText({ ...this.#options.address, port })}`]
+  }
+
+  get connections(): number {
+    return this.#peers.size
+  }
+
+  async listen(): Promise<void> {
+    const { host, port } = this.#options.address
+    const listening = once(this.#server, 'listening')
+    this.#server.listen({ host, port })
+    try {
+      await listening
+    } catch (error) {
+      const message = `email ${addressText(this.#options.address)}: ${reason(error)}`
+      throw new SignalboxError('listen_failed', message, { cause: error })
+    }
+  }
+
+  async close(signal: AbortSignal): Promise<void> {
+    this.#drained ??= this.#drain()
+    const cut = () => {
+      this.#peers.cut()
+      this.#deliveries.abort(new SignalboxError('closing', 'the gateway closes'))
+    }
+    signal.addEventListener('abort', cut, { once: true })
+    if (signal.aborted) cut()
+    await this.#drained
+    signal.removeEventListener('abort', cut)
+    await this.#outgoing.close(signal)
+  }
+
+  async #drain(): Promise<void> {
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    // From here on the package answers every command with 421.
+    this.#smtp.close()
+    await this.#peers.close()
+    await closed
+    await this.#deliveries.idle()
+  }
+}
+
+async function readTls({ tls }: EmailOptions, base: string): Promise<Tls | undefined> {
+  if (!tls) return undefined
+  try {
+    const [cert, key] = await Promise.all([readFile(resolve(base, tls.cert)), readFile(resolve(base, tls.key))])
+    return { cert, key, context: createSecureContext({ cert, key, minVersion: 'TLSv1.2' }) }
+  } catch (error) {
+    const message = `email: the certificate ${tls.cert} and the key ${tls.key} cannot be used: ${reason(error)}`
+    throw new SignalboxError('listen_failed', message, { cause: error })
+  }
+}

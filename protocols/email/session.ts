@@ -1,0 +1,121 @@
+/** What is asked at each step of one SMTP session, and what is answered. */
+import type { SMTPServerAddress, SMTPServerDataStream, SMTPServerSession } from 'smtp-server'
+import type { Services } from '../../src/asgi/adapter.ts'
+import { foldAddress } from './address.ts'
+import { SmtpAnswer, answers } from './answers.ts'
+import type { ClientRates } from './client-rates.ts'
+import type { Deliveries, NewEmailScope } from './delivery.ts'
+import type { EmailOptions } from './options.ts'
+import { parseMessage } from './parse.ts'
+import { receiveData } from './receive-data.ts'
+import type { EmailMessage, EmailProtocol } from './scope.ts'
+import type { Spool } from './spool.ts'
+
+/** What all sessions of a listener share. */
+export interface SessionParts {
+  readonly options: EmailOptions
+  readonly services: Services<EmailProtocol>
+  readonly hostname: string
+  readonly rates: ClientRates
+  readonly spool: Spool
+  readonly deliveries: Deliveries
+}
+
+export class Session {
+  readonly #parts: SessionParts
+  #errors = 0
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts
+  }
+
+  /** @throws SmtpAnswer */
+  mailFrom({ address, args }: SMTPServerAddress, session: SMTPServerSession): void {
+    if (address.includes('\ufffd')) throw this.#error(answers.badSender())
+    if (needsUtf8(address, session)) throw this.#error(answers.needsUtf8())
+    if (!this.#parts.rates.message(session.remoteAddress)) throw answers.tooManyMessages()
+    // RFC 1870 6.1: refused before it is sent. That it is larger than maxSize the package has looked at.
+    const declared = args ? Number(args['SIZE'] ?? 0) : 0
+    if (!this.#parts.spool.hasRoom(declared)) throw answers.spoolFull()
+  }
+
+  /** @throws SmtpAnswer */
+  rcptTo({ address }: SMTPServerAddress, session: SMTPServerSession): void {
+    if (needsUtf8(address, session)) throw this.#error(answers.needsUtf8())
+    const scope = this.#scope(address, session)
+    if (!scope) throw this.#error(answers.badRecipient())
+    if (this.#parts.services.resolve(scope)) return
+    this.#parts.services.unrouted(scope, scope.recipient)
+    throw this.#error(answers.unrouted())
+  }
+
+  /**
+   * Resolves for 250.
+   * @throws SmtpAnswer
+   */
+  async data(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<void> {
+    const { options, spool, deliveries } = this.#parts
+    const scopes = this.#scopes(session)
+    const raw = await receiveData(stream, options, spool)
+    const message = await parseMessage(raw, { sender: senderOf(session) })
+    const release = () => spool.give(raw.length)
+    try {
+      const hops = message.headers.filter(([name]) => name === 'received').length
+      if (hops > options.maxHops) {
+        release()
+        throw answers.loop(hops)
+      }
+      await deliveries.deliver(message, scopes, release)
+      this.#log(message, scopes, 250)
+    } catch (error) {
+      if (error instanceof SmtpAnswer) this.#log(message, scopes, error.responseCode)
+      throw error
+    }
+  }
+
+  #error(answer: SmtpAnswer): SmtpAnswer {
+    this.#errors++
+    return this.#errors < this.#parts.options.maxErrors ? answer : answers.tooManyErrors()
+  }
+
+  /** One scope a mailbox: two spellings of one recipient are one. */
+  #scopes(session: SMTPServerSession): NewEmailScope[] {
+    const scopes = session.envelope.rcptTo.flatMap(({ address }) => this.#scope(address, session) ?? [])
+    return [...new Map(scopes.map((scope) => [scope.recipient, scope])).values()]
+  }
+
+  #scope(address: string, session: SMTPServerSession): NewEmailScope | undefined {
+    // RFC 5321 4.1.1.3: the one recipient without a domain.
+    const whole = address.toLowerCase() === 'postmaster' ? `postmaster@${this.#parts.hostname}` : address
+    const folded = foldAddress(whole)
+    if (!folded) return undefined
+    return {
+      type: 'email',
+      client: [session.remoteAddress, session.remotePort],
+      server: [session.localAddress, session.localPort],
+      recipient: folded.address,
+      tag: folded.tag,
+      sender: senderOf(session),
+      helo: session.hostNameAppearsAs || '',
+      secure: session.secure,
+    }
+  }
+
+  #log({ messageId, raw }: EmailMessage, scopes: readonly NewEmailScope[], answer: number): void {
+    const recipients = scopes.map(({ recipient }) => recipient)
+    const { sender, client } = scopes[0] ?? {}
+    this.#parts.services.log.info(
+      { sender, recipients, client, messageId, size: raw.byteLength, answer },
+      'a message was answered',
+    )
+  }
+}
+
+function senderOf({ envelope }: SMTPServerSession): string {
+  return envelope.mailFrom ? envelope.mailFrom.address : ''
+}
+
+/** The domain may have come as `xn--`: the package decodes it. */
+function needsUtf8(address: string, { envelope }: SMTPServerSession): boolean {
+  return !envelope.smtpUtf8 && /[^\x20-\x7e]/.test(address.slice(0, address.lastIndexOf('@')))
+}

@@ -1,0 +1,82 @@
+/** The adapter's side of one e-mail scope: what its application may say, and when. */
+import type { Outcome, Transport } from '../../src/asgi/adapter.ts'
+import { SignalboxError } from '../../src/runtime/errors.ts'
+import type { EmailMessage, EmailProtocol, EmailReject, EmailReply, EmailScope, EmailSend } from './scope.ts'
+
+/** Where replies and new messages go. */
+export interface Outbound {
+  reply(event: EmailReply, scope: EmailScope, message: EmailMessage): Promise<void>
+  send(event: EmailSend, scope: EmailScope, message: EmailMessage): Promise<void>
+}
+
+/** An application's refusal, checked. */
+export interface Rejection {
+  readonly code: number
+  readonly text: string
+}
+
+const defaultText = 'The message was refused'
+
+export class EmailTransport implements Transport<EmailProtocol> {
+  /** Being silent is a complete answer to a mail: the sender gets its 250 by the application's return. */
+  readonly progress = 'finished'
+  /** Set when the scope is open; the application speaks a turn later at the earliest. */
+  scope: EmailScope | undefined
+  rejection: Rejection | undefined
+  readonly #message: EmailMessage
+  readonly #outbound: Outbound
+  readonly #ended: (outcome: Outcome) => void
+  #replied = false
+  #answered = false
+
+  constructor(message: EmailMessage, outbound: Outbound, ended: (outcome: Outcome) => void) {
+    this.#message = message
+    this.#outbound = outbound
+    this.#ended = ended
+  }
+
+  /** The sender has its answer: there is nothing left to refuse. */
+  answered(): void {
+    this.#answered = true
+  }
+
+  send(event: EmailProtocol['send']): void | Promise<void> {
+    const { scope } = this
+    if (!scope) throw unexpected('before the scope was open', event.type)
+    if (event.type === 'email.reject') return this.#reject(event)
+    if (event.type === 'email.send') return this.#outbound.send(event, scope, this.#message)
+    if (event.type === 'email.reply') {
+      if (this.rejection) throw unexpected('after email.reject, which the sender is told by its own server', event.type)
+      this.#replied = true
+      return this.#outbound.reply(event, scope, this.#message)
+    }
+    throw unexpected('in an e-mail scope', (event satisfies never as { type: string }).type)
+  }
+
+  end(outcome: Outcome): void {
+    this.#ended(outcome)
+  }
+
+  #reject({ code = 550, text = defaultText }: EmailReject): void {
+    if (this.#answered) throw unexpected('after the sender had its answer', 'email.reject')
+    if (this.rejection) throw unexpected('after another email.reject', 'email.reject')
+    if (this.#replied)
+      throw unexpected('after email.reply: one message is not both answered and refused', 'email.reject')
+    // 421 closes the connection and 4yz/5yz is all that refuses (RFC 5321 4.2.1).
+    if (!Number.isInteger(code) || code < 400 || code > 599 || code === 421) {
+      throw unexpected(`with code ${String(code)}: expected 400 to 599, and not 421`, 'email.reject')
+    }
+    const words = String(text)
+      .replaceAll(/[^\x20-\x7e]+/g, ' ')
+      .trim()
+      .slice(0, 400)
+    this.rejection = { code, text: words || defaultText }
+  }
+}
+
+function unexpected(state: string, found: string): SignalboxError {
+  return new SignalboxError(
+    'unexpected_event',
+    `${found} ${state}: expected email.reply, email.send or email.reject while the sender waits`,
+  )
+}

@@ -1,0 +1,170 @@
+/** The tables that the listener keeps: what they count, and that they stay bounded. */
+import { describe, expect, test } from '@jest/globals'
+import { BlockList } from 'node:net'
+import fc from 'fast-check'
+import { ClientRates } from '../../../protocols/email/client-rates.ts'
+import type { Handling } from '../../../protocols/email/delivery.ts'
+import { ReplyLimit } from '../../../protocols/email/reply-limit.ts'
+import { Seen } from '../../../protocols/email/seen.ts'
+import { MessageBuffer, Spool } from '../../../protocols/email/spool.ts'
+
+const nobody = new BlockList()
+const limits = { clients: 2, connectionsPerMinute: 6, messagesPerMinute: 3, exempt: nobody }
+
+/** A clock that is set by hand, in milliseconds. */
+function clock() {
+  let time = 0
+  return Object.assign(() => time, { pass: (milliseconds: number) => void (time += milliseconds) })
+}
+
+describe('the spool', () => {
+  test('holds no more than its limit, and has again what is given back', () => {
+    const spool = new Spool(10)
+    expect([spool.take(6), spool.take(5), spool.take(4), spool.take(1)]).toEqual([true, false, true, false])
+    spool.give(4)
+    expect([spool.hasRoom(4), spool.hasRoom(5), spool.used]).toEqual([true, false, 6])
+  })
+
+  test('a message is what was appended, in whatever pieces', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 20_000 }), { maxLength: 12, size: 'max' }), (chunks) => {
+        const buffer = new MessageBuffer()
+        for (const chunk of chunks) buffer.append(chunk)
+        const whole = Buffer.concat(chunks)
+        expect(buffer.length).toBe(whole.length)
+        expect(buffer.take().equals(whole)).toBe(true)
+        expect(buffer.length).toBe(0)
+      }),
+      { numRuns: 50 },
+    )
+  })
+})
+
+describe('the rates of a client address', () => {
+  test('bound its connections at once, which are free again when they end', () => {
+    const rates = new ClientRates(limits)
+    expect([rates.connected('192.0.2.1'), rates.connected('192.0.2.1'), rates.connected('192.0.2.1')]).toEqual([
+      true,
+      true,
+      false,
+    ])
+    expect(rates.connected('192.0.2.2')).toBe(true)
+    rates.disconnected('192.0.2.1')
+    expect(rates.connected('192.0.2.1')).toBe(true)
+  })
+
+  test('bound its new connections and messages, which fill up evenly over a minute', () => {
+    const now = clock()
+    const rates = new ClientRates(limits, now)
+    const connect = () => {
+      const allowed = rates.connected('192.0.2.1')
+      if (allowed) rates.disconnected('192.0.2.1')
+      return allowed
+    }
+    expect(Array.from({ length: 8 }, connect)).toEqual([true, true, true, true, true, true, false, false])
+    expect(Array.from({ length: 4 }, () => rates.message('192.0.2.1'))).toEqual([true, true, true, false])
+    now.pass(10_000)
+    expect([connect(), connect()]).toEqual([true, false])
+    expect(rates.message('192.0.2.1')).toBe(false)
+    now.pass(10_000)
+    expect(rates.message('192.0.2.1')).toBe(true)
+  })
+
+  test('see an IPv4 client of an IPv6 socket as what it is, and a /64 as one client', () => {
+    const rates = new ClientRates(limits)
+    expect(rates.connected('::ffff:192.0.2.1')).toBe(true)
+    expect(rates.connected('192.0.2.1')).toBe(true)
+    expect(rates.connected('::ffff:192.0.2.1')).toBe(false)
+    expect(['2001:db8::1', '2001:db8:0:0:1::2', '2001:db8::3'].map((ip) => rates.connected(ip))).toEqual([
+      true,
+      true,
+      false,
+    ])
+    expect(rates.connected('2001:db8:0:1::1')).toBe(true)
+  })
+
+  test('do not bind whoever is exempt', () => {
+    const exempt = new BlockList()
+    exempt.addSubnet('127.0.0.0', 8)
+    const rates = new ClientRates({ ...limits, exempt })
+    expect(Array.from({ length: 20 }, () => rates.connected('::ffff:127.0.0.9')).every(Boolean)).toBe(true)
+    expect(rates.size).toBe(0)
+  })
+
+  test('are forgotten when there is nothing to remember', () => {
+    const now = clock()
+    const rates = new ClientRates(limits, now)
+    rates.connected('192.0.2.1')
+    now.pass(120_000)
+    expect(rates.size).toBe(1)
+    rates.disconnected('192.0.2.1')
+    expect(rates.size).toBe(0)
+  })
+
+  test('of ten thousand addresses and no more', () => {
+    const rates = new ClientRates(limits, clock())
+    for (let i = 0; i < 12_000; i++) rates.message(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
+    expect(rates.size).toBe(10_000)
+  })
+})
+
+describe('the limit on answers', () => {
+  test('counts those within the window', () => {
+    const now = clock()
+    const limit = new ReplyLimit(2, 1000, now)
+    expect([limit.take('a'), limit.take('a'), limit.take('a'), limit.take('b')]).toEqual([true, true, false, true])
+    now.pass(999)
+    expect(limit.take('a')).toBe(false)
+    now.pass(2)
+    expect(limit.take('a')).toBe(true)
+  })
+
+  test('forgets addresses that are over, and never holds more than ten thousand', () => {
+    const now = clock()
+    const limit = new ReplyLimit(2, 1000, now)
+    for (let i = 0; i < 11_000; i++) limit.take(`a${i}`)
+    expect(limit.size).toBe(10_000)
+    now.pass(2000)
+    limit.take('b')
+    expect(limit.size).toBe(1)
+  })
+})
+
+describe('what was seen', () => {
+  const handled = Promise.resolve<Handling>({ kind: 'handled' })
+
+  test('is known while it runs, and for the window afterwards', async () => {
+    const now = clock()
+    const seen = new Seen(1000, now)
+    const { promise, resolve } = Promise.withResolvers<Handling>()
+    seen.keep('a', promise)
+    now.pass(5000)
+    expect(seen.find('a')).toBe(promise)
+    resolve({ kind: 'handled' })
+    await promise
+    now.pass(999)
+    expect(seen.find('a')).toBe(promise)
+    now.pass(2)
+    expect(seen.find('a')).toBeUndefined()
+  })
+
+  test('is forgotten when it failed', async () => {
+    const seen = new Seen(1000)
+    const failed = Promise.resolve({ kind: 'failed' } as Handling)
+    seen.keep('a', failed)
+    await failed
+    expect(seen.find('a')).toBeUndefined()
+  })
+
+  test('goes by itself, the oldest first, and is never more than fifty thousand', async () => {
+    const now = clock()
+    const seen = new Seen(1000, now)
+    for (let i = 0; i < 50_010; i++) seen.keep(`${i}`, handled)
+    await handled
+    expect(seen.size).toBeLessThanOrEqual(50_000)
+    expect(seen.find('0')).toBeUndefined()
+    expect(seen.find('50009')).toBeDefined()
+    now.pass(2000)
+    expect(seen.size).toBe(0)
+  })
+})
