@@ -1,0 +1,352 @@
+/** Stands between a client's socket and Aedes: frames and checks packets, keeps their order, and holds back what is too much. */
+import { Duplex } from 'node:stream'
+import { Framer } from './framer.ts'
+import { Outlet } from './outlet.ts'
+import {
+  checkPacket,
+  packetType,
+  packetTypes,
+  ProtocolViolation,
+  remainingLength,
+  type PacketLimits,
+} from './packet.ts'
+
+export interface GateLimits extends PacketLimits {
+  /** Packets of a client that may be with the application and the broker at a time; the others wait. */
+  readonly window: number
+  /** How long a DISCONNECT waits for what was published before it, in milliseconds. */
+  readonly disconnectTimeout: number
+}
+
+/** Why a connection ended; what `mqtt.disconnect` says. */
+export type EndReason = 'disconnect' | 'keepalive' | 'takeover' | 'error' | 'closed' | 'shutdown'
+
+/** Of the packets that wait, beside one that has not come completely; then the socket is paused. */
+const backlogLimit = { bytes: 64 * 1024, packets: 1024 }
+/** A packet that is long in coming counts as a sign of life every so many bytes. */
+const signOfLife = 1024
+const pingResponse = Buffer.from([0xd0, 0])
+
+/**
+ * The stream that Aedes reads and writes. At most `window` packets have passed to Aedes and are not `settled()`; the others
+ * wait here, in order, and when enough wait the socket is paused. PINGREQ is answered from here, past all that waits: a slow
+ * application costs no client its connection.
+ */
+export class Gate extends Duplex {
+  /** Who ended the connection, as far as it can be told from here. */
+  reason: EndReason = 'closed'
+  readonly #source: Duplex
+  readonly #limits: GateLimits
+  readonly #framer: Framer
+  readonly #outlet: Outlet
+  #stage: 'connect' | 'connecting' | 'open' | 'draining' = 'connect'
+  readonly #waiting: Buffer[] = []
+  #waitingBytes = 0
+  /** DISCONNECT has come: nothing after it counts. */
+  #sealed = false
+  /** What is wrong with the packet that follows those that wait. */
+  #violation: { readonly error: unknown } | undefined
+  #sourceEnded = false
+  /** What has passed and is not settled. */
+  #passed = 0
+  #passedBytes = 0
+  #passedExactlyOnce = 0
+  /** Aedes has room. */
+  #wanted = true
+  #pumping = false
+  #cut = false
+  #disconnectTimer: NodeJS.Timeout | undefined
+  #disconnectLate = false
+  #keepaliveTimer: NodeJS.Timeout | undefined
+  #lastSign = 0
+  #bytesSinceSign = 0
+  #idle: (() => void) | undefined
+
+  constructor(source: Duplex, limits: GateLimits) {
+    super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 })
+    this.#source = source
+    this.#limits = limits
+    this.#framer = new Framer(limits.maxPacketSize)
+    this.#outlet = new Outlet(source, () => this.#pump())
+    source.on('data', (chunk: Buffer) => this.#onData(chunk))
+    source.on('end', () => this.#onEnd())
+    source.on('close', () => this.#onEnd())
+    source.on('error', () => this.#onSourceError())
+  }
+
+  /** How many bytes have come from the client and have not passed. */
+  get heldBytes(): number {
+    return this.#waitingBytes + this.#framer.buffered
+  }
+
+  /** How many packets have passed and are not settled. */
+  get unsettled(): number {
+    return this.#passed
+  }
+
+  /**
+   * CONNACK is on its way: what follows CONNECT may pass. A client that gives no sign of life for `silence` milliseconds is
+   * cut; 0 waits for ever.
+   */
+  accept(silence: number): void {
+    if (this.destroyed || this.#stage !== 'connecting') return
+    this.#stage = 'open'
+    if (silence > 0) this.#watch(silence)
+    // Later: Aedes calls while it is still busy with CONNECT.
+    process.nextTick(() => this.#pump())
+  }
+
+  /** PUBACK: a packet of its own, in no order with what Aedes writes. */
+  acknowledge(messageId: number): void {
+    if (!this.destroyed) this.#outlet.acknowledge(messageId)
+  }
+
+  /** A packet that has passed is done with; of a PUBLISH its remaining length and QoS. */
+  settled(bytes = 0, qos = 0): void {
+    this.#passed--
+    this.#passedBytes -= bytes
+    if (qos === 2) this.#passedExactlyOnce--
+    if (this.#passed === 0) this.#idle?.()
+    this.#pump()
+  }
+
+  /** Lets nothing more pass. Resolves when all that has passed is settled, or the connection is gone. */
+  drain(): Promise<void> {
+    this.#stage = 'draining'
+    this.#source.pause()
+    if (this.#passed === 0 || this.destroyed) return Promise.resolve()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#idle = resolve
+    this.once('close', resolve)
+    return promise
+  }
+
+  /** Closes the connection; the reason that is given first stays. */
+  cut(reason: EndReason, error?: Error): void {
+    if (this.destroyed) return
+    this.reason = reason
+    this.#cut = true
+    this.destroy(error)
+  }
+
+  override _read(): void {
+    this.#wanted = true
+    this.#pump()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#outlet.write([chunk], done)
+  }
+
+  override _writev(chunks: { readonly chunk: Buffer }[], done: () => void): void {
+    this.#outlet.write(
+      chunks.map(({ chunk }) => chunk),
+      done,
+    )
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (error && !this.#cut) this.reason = 'error'
+    clearTimeout(this.#disconnectTimer)
+    clearTimeout(this.#keepaliveTimer)
+    this.#waiting.length = 0
+    this.#waitingBytes = 0
+    this.#outlet.close()
+    done(error)
+  }
+
+  // From the client.
+
+  #onData(chunk: Buffer): void {
+    if (this.destroyed || this.#sealed || this.#violation) return
+    this.#framer.put(chunk)
+    this.#bytesSinceSign += chunk.length
+    if (this.#bytesSinceSign >= signOfLife) this.#sign()
+    this.#pump()
+  }
+
+  #onEnd(): void {
+    if (this.#sourceEnded) return
+    this.#sourceEnded = true
+    this.#pump()
+  }
+
+  #onSourceError(): void {
+    // Who has said goodbye may leave as it likes: what it published before is handled all the same.
+    if (this.#sealed) this.#onEnd()
+    else this.cut('closed')
+  }
+
+  #violated(error: unknown): void {
+    if (error instanceof ProtocolViolation && error.returnCode !== undefined && this.#stage === 'connect') {
+      this.write(Buffer.from([0x20, 2, 0, error.returnCode]))
+    }
+    this.cut('error', Error.isError(error) ? error : new ProtocolViolation(String(error)))
+  }
+
+  #sign(): void {
+    this.#bytesSinceSign = 0
+    this.#lastSign = performance.now()
+  }
+
+  /** [MQTT-3.1.2-24], with one exception: a client whose packets wait because of us is not silent. */
+  #watch(silence: number): void {
+    this.#sign()
+    const look = () => {
+      if (this.#source.isPaused() && !this.#outlet.isClogged) this.#sign()
+      const left = silence - (performance.now() - this.#lastSign)
+      if (left > 0) this.#keepaliveTimer = setTimeout(look, Math.ceil(left))
+      else this.cut('keepalive', new Error('no sign of life within one and a half times the keep alive'))
+    }
+    this.#keepaliveTimer = setTimeout(look, silence)
+  }
+
+  // To Aedes.
+
+  /** Frames what has come and hands on what may pass, until neither goes any further. */
+  #pump(): void {
+    if (this.#pumping || this.destroyed) return
+    this.#pumping = true
+    try {
+      do this.#frame()
+      while (this.#pass() && !this.destroyed)
+    } catch (error) {
+      this.#violated(error)
+    } finally {
+      this.#pumping = false
+    }
+    if (this.destroyed) return
+    if (this.#waiting.length > 0) return this.#regulate()
+    // Whoever is about to be let in hears CONNACK first.
+    if (this.#violation && this.#stage !== 'connecting') return this.#violated(this.#violation.error)
+    if (this.#sourceEnded && !this.#sealed) return this.cut(this.reason)
+    this.#regulate()
+  }
+
+  /** Cuts what has come into packets, and looks at each. */
+  #frame(): void {
+    while (!this.#sealed && !this.#violation && !this.#isBacklogFull()) {
+      const packet = this.#next()
+      if (!packet) return
+      this.#sign()
+      const type = packetType(packet)
+      if (type === packetTypes.pingreq && this.#stage === 'open') {
+        // [MQTT-3.12.4-1]. To a client that does not read, one answer less makes no difference.
+        if (!this.#outlet.isClogged) this.write(pingResponse)
+        continue
+      }
+      this.#waiting.push(packet)
+      this.#waitingBytes += packet.length
+      this.#sealed = type === packetTypes.disconnect // [MQTT-3.14.4-2]
+    }
+  }
+
+  #next(): Buffer | undefined {
+    try {
+      const packet = this.#framer.next()
+      if (packet) checkPacket(packet, this.#limits)
+      return packet
+    } catch (error) {
+      this.#violation = { error }
+      return undefined
+    }
+  }
+
+  #isBacklogFull(): boolean {
+    return this.#waitingBytes >= backlogLimit.bytes || this.#waiting.length >= backlogLimit.packets
+  }
+
+  /** Whether anything passed. */
+  #pass(): boolean {
+    let passed = 0
+    let run: Buffer | undefined
+    for (let packet = this.#waiting[0]; packet && this.#mayPass(packet); packet = this.#waiting[++passed]) {
+      this.#note(packet)
+      run = this.#extend(run, packet)
+    }
+    if (!run) return false
+    this.#waiting.splice(0, passed)
+    this.#wanted = this.push(run)
+    // Aedes holds 'readable' events against the packets it is busy with, and reads when they are even. It is to read now:
+    // how much it is busy with is decided here.
+    for (let tries = 0; tries <= this.#limits.window && this.readableLength > 0; tries++) this.emit('readable')
+    return true
+  }
+
+  /** Packets that came in one piece are handed on in one piece. */
+  #extend(run: Buffer | undefined, packet: Buffer): Buffer {
+    if (!run) return packet
+    if (run.buffer === packet.buffer && run.byteOffset + run.length === packet.byteOffset) {
+      return Buffer.from(run.buffer, run.byteOffset, run.length + packet.length)
+    }
+    this.push(run)
+    return packet
+  }
+
+  #mayPass(packet: Buffer): boolean {
+    if (this.#stage === 'connect') return true
+    if (this.#stage !== 'open' || !this.#wanted || this.#outlet.isClogged) return false
+    const { window, maxPacketSize } = this.#limits
+    switch (packetType(packet)) {
+      case packetTypes.publish:
+        if (this.#passed > 0 && this.#passedBytes + packet.length > maxPacketSize) return false
+        return this.#passed < window
+      case packetTypes.subscribe:
+      case packetTypes.unsubscribe:
+        return this.#passed < window
+      case packetTypes.pubrel:
+        // What it releases has to be stored before.
+        return this.#passedExactlyOnce === 0
+      case packetTypes.disconnect:
+        return this.#mayDisconnect()
+      default:
+        return true
+    }
+  }
+
+  /** What a client published before it said goodbye is handled before its application hears of that. */
+  #mayDisconnect(): boolean {
+    if (this.#passed === 0 || this.#disconnectLate) return true
+    this.#disconnectTimer ??= setTimeout(() => {
+      this.#disconnectLate = true
+      this.#pump()
+    }, this.#limits.disconnectTimeout)
+    return false
+  }
+
+  /** Keeps the books on a packet that passes. */
+  #note(packet: Buffer): void {
+    this.#waitingBytes -= packet.length
+    switch (packetType(packet)) {
+      case packetTypes.connect:
+        // Aedes closes the connection of a second one [MQTT-3.1.0-2].
+        if (this.#stage === 'connect') this.#stage = 'connecting'
+        else this.reason = 'error'
+        return
+      case packetTypes.publish:
+        this.#passed++
+        this.#passedBytes += remainingLength(packet)
+        if (((packet[0] as number) & 0x06) === 0x04) this.#passedExactlyOnce++ // a packet has at least two bytes
+        return
+      case packetTypes.subscribe:
+      case packetTypes.unsubscribe:
+        this.#passed++
+        return
+      case packetTypes.disconnect:
+        this.reason = 'disconnect'
+        return
+      default:
+    }
+  }
+
+  #regulate(): void {
+    const pause =
+      this.#stage === 'draining' || this.#violation !== undefined || this.#outlet.isClogged || this.#isBacklogFull()
+    if (pause === this.#source.isPaused()) return
+    if (pause) this.#source.pause()
+    else {
+      this.#sign()
+      this.#source.resume()
+    }
+  }
+}

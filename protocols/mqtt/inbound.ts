@@ -1,0 +1,185 @@
+/** What a client publishes, from Aedes asking about it until it is acknowledged: handled, then brokered, all in order. */
+import type { PublishPacket } from 'aedes'
+
+type Done = (error?: Error | null) => void
+
+export interface InboundHost {
+  /** The client is gone. */
+  readonly closed: boolean
+  /** Whether what the broker knows of the client outlives the connection. */
+  readonly lasting: boolean
+  /** Whether the client may publish this; a refusal is counted. */
+  allowed(packet: PublishPacket): boolean
+  /** Whether this message of QoS 2 was published before. Never rejects. */
+  isRepeated(packet: PublishPacket): Promise<boolean>
+  /** To the application; `done` is called once, when it was handled or has failed. */
+  deliver(packet: PublishPacket, done: () => void): void
+  /** PUBACK. */
+  acknowledge(messageId: number): void
+  /** A packet that counts in the gate is done with. */
+  settled(bytes: number, qos: number): void
+}
+
+interface Entry {
+  readonly packet: PublishPacket
+  readonly qos: PublishPacket['qos']
+  /** Aedes goes on with the packet. */
+  readonly done: Done
+  /** Its turn may come: it was handled, is denied, or is a repetition. */
+  ready: boolean
+  /** It goes to nobody. */
+  dropped: boolean
+  /** Aedes finds out by itself that there is nothing to broker. */
+  repeated: boolean
+  /** Whether it is a repetition is being looked up. */
+  unknown: boolean
+  brokered: boolean
+}
+
+/**
+ * Aedes acknowledges a message of QoS 1 before it stores and brokers it. Here it is told that it has none in hand, and the
+ * acknowledgement is sent when everything is done.
+ */
+export class Inbound {
+  readonly #host: InboundHost
+  /** Not handed back to Aedes yet, in the order in which they came. */
+  readonly #entries: Entry[] = []
+  /** Those that the application does not have yet: one is being looked up, the others are behind it. */
+  readonly #arriving: Entry[] = []
+  /** Handed back, and not brokered yet. */
+  readonly #released = new Map<PublishPacket, Entry>()
+  /** Handed back with QoS 1, and not acknowledged yet. */
+  readonly #unacknowledged: Entry[] = []
+  /** Messages of QoS 2 that the store does not know yet, by packet identifier. */
+  readonly #incomplete = new Set<number>()
+  /** None may follow until this one is brokered. */
+  #alone: Entry | undefined
+  #arrived: (() => void) | undefined
+
+  constructor(host: InboundHost) {
+    this.#host = host
+  }
+
+  /** `done` is called when it is this packet's turn; Aedes then hands it back to be brokered. */
+  publish(packet: PublishPacket, done: Done): void {
+    const entry = this.#enter(packet, done)
+    if (!this.#host.allowed(packet)) {
+      entry.dropped = true
+      this.#ready(entry)
+      return
+    }
+    if (packet.qos === 2) this.#lookUp(entry)
+    this.#arrive(entry)
+  }
+
+  /** The client left without saying goodbye; this is what it wanted to be said then. */
+  will(packet: PublishPacket, done: Done): void {
+    this.#host.deliver(packet, () => done(null))
+  }
+
+  /** What Aedes hands back: undefined for what is not from `publish`. */
+  handedBack(packet: PublishPacket): Returned | undefined {
+    const entry = this.#released.get(packet)
+    if (!entry) return undefined
+    packet.qos = entry.qos
+    return { dropped: entry.dropped, done: (error) => this.#brokered(entry, error) }
+  }
+
+  /** The client is gone. Resolves when the application has got everything. */
+  async closed(): Promise<void> {
+    if (this.#arriving.length === 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#arrived = resolve
+    await promise
+  }
+
+  #enter(packet: PublishPacket, done: Done): Entry {
+    const entry: Entry = {
+      packet,
+      qos: packet.qos,
+      done,
+      ready: false,
+      dropped: false,
+      repeated: false,
+      unknown: false,
+      brokered: false,
+    }
+    this.#entries.push(entry)
+    return entry
+  }
+
+  #arrive(entry: Entry): void {
+    if (entry.unknown || this.#arriving.length > 0) this.#arriving.push(entry)
+    else this.#deliver(entry)
+  }
+
+  /** [MQTT-4.3.3-2]: a repetition is acknowledged, and the application does not see it. */
+  #lookUp(entry: Entry): void {
+    const id = entry.packet.messageId ?? 0
+    if (this.#incomplete.has(id)) {
+      entry.repeated = true
+      return
+    }
+    this.#incomplete.add(id)
+    entry.unknown = true
+    void this.#host.isRepeated(entry.packet).then((repeated) => {
+      entry.unknown = false
+      entry.repeated = repeated
+      if (repeated) this.#incomplete.delete(id)
+      while (this.#arriving[0] && !this.#arriving[0].unknown) this.#deliver(this.#arriving.shift() as Entry) // just seen
+      if (this.#arriving.length === 0) this.#arrived?.()
+    })
+  }
+
+  #deliver(entry: Entry): void {
+    if (entry.repeated) this.#ready(entry)
+    else this.#host.deliver(entry.packet, () => this.#ready(entry))
+  }
+
+  #ready(entry: Entry): void {
+    entry.ready = true
+    // [MQTT-4.6.0-6]
+    while (!this.#alone && this.#entries[0]?.ready) this.#handBack(this.#entries.shift() as Entry) // just seen
+  }
+
+  #handBack(entry: Entry): void {
+    const { packet, qos, done } = entry
+    if (entry.repeated) {
+      this.#host.settled(packet.length ?? 0, qos)
+      return done(null)
+    }
+    // What Aedes stores before it brokers it would be overtaken by what comes after it.
+    if (qos === 2 || packet.retain) this.#alone = entry
+    this.#released.set(packet, entry)
+    if (qos === 1) this.#unacknowledged.push(entry)
+    // With QoS 0 Aedes brokers it, and leaves the rest to us. Of a client that is gone it would not even do that.
+    if (qos === 1 || (qos === 2 && this.#host.closed && !this.#host.lasting)) packet.qos = 0
+    done(null)
+  }
+
+  #brokered(entry: Entry, error: unknown): void {
+    const { packet, qos } = entry
+    this.#released.delete(packet)
+    // With an error Aedes closes the connection, and the client will try again.
+    if (qos === 1 && !error) this.#acknowledge(entry)
+    else if (qos === 2) this.#incomplete.delete(packet.messageId ?? 0)
+    this.#host.settled(packet.length ?? 0, qos)
+    if (this.#alone !== entry) return
+    this.#alone = undefined
+    while (!this.#alone && this.#entries[0]?.ready) this.#handBack(this.#entries.shift() as Entry) // just seen
+  }
+
+  /** In the order in which they came [MQTT-4.6.0-2]. */
+  #acknowledge(entry: Entry): void {
+    entry.brokered = true
+    const waiting = this.#unacknowledged
+    while (waiting[0]?.brokered) this.#host.acknowledge(waiting.shift()?.packet.messageId ?? 0)
+  }
+}
+
+interface Returned {
+  /** It is not to be brokered. */
+  readonly dropped: boolean
+  /** To be called when it was brokered, or dropped. */
+  readonly done: Done
+}

@@ -1,0 +1,310 @@
+/** One client's connection: what the gate, Aedes and the application's instances have to do with each other. */
+import { randomUUID } from 'node:crypto'
+import type { Client, ConnectPacket, PublishPacket, Subscription } from 'aedes'
+import type { Log } from '../../src/asgi/context.ts'
+import { returnCodes, type Access, type ReturnCode, type Rights } from './access.ts'
+import type { Gate } from './gate.ts'
+import { Inbound, type InboundHost } from './inbound.ts'
+import { Instances } from './instances.ts'
+import type { MqttPublishSend, MqttScope } from './scope.ts'
+import type { SlotOptions } from './slot.ts'
+import type { SessionStore } from './store.ts'
+import { Subscriptions } from './subscriptions.ts'
+import { topicProblem, type TopicLimits } from './topic.ts'
+
+/** What Aedes' client has beyond its types. */
+export interface AedesClient extends Client {
+  will: PublishPacket | null
+  readonly duplicates: object
+}
+
+export interface SessionLimits extends TopicLimits {
+  readonly maxClients: number
+  readonly maxClientIdLength: number
+  readonly maxSubscriptions: number
+  /** In milliseconds. */
+  readonly keepaliveLimit?: number | undefined
+}
+
+/** What the sessions of a broker share. */
+export interface SessionContext {
+  readonly store: SessionStore
+  readonly access: Access
+  readonly log: Log
+  readonly instances: Pick<SlotOptions, 'services' | 'limits' | 'handlerTimeout'>
+  readonly limits: SessionLimits
+  /** The sessions of clients that are connected or about to be, by the id that Aedes knows them by. */
+  readonly sessions: Map<string, Session>
+  readonly closing: boolean
+  readonly brokerId: string
+  /** To every subscriber. */
+  publish(packet: PublishPacket, done: (error?: Error) => void): void
+}
+
+/** The two ends of the connection, as scopes have them. */
+export type Peers = Pick<MqttScope, 'client' | 'server'>
+
+export class Session {
+  readonly gate: Gate
+  readonly inbound: Inbound
+  readonly subscriptions: Subscriptions
+  /** Resolves when its instances have ended. */
+  readonly over: Promise<void>
+  readonly #context: SessionContext
+  readonly #client: AedesClient
+  readonly peers: Peers
+  readonly #over = Promise.withResolvers<void>()
+  readonly #connected = Promise.withResolvers<void>()
+  #packet: ConnectPacket | undefined
+  #clientId = ''
+  #keepalive = 0
+  #rights: Rights | undefined
+  #instances: Instances | undefined
+  #registered = false
+  #failed = false
+  #denied = 0
+
+  constructor(gate: Gate, client: Client, peers: Peers, context: SessionContext) {
+    this.gate = gate
+    this.over = this.#over.promise
+    this.#client = client as AedesClient
+    this.peers = peers
+    this.#context = context
+    this.inbound = new Inbound(this.#inboundHost())
+    this.subscriptions = new Subscriptions({
+      max: context.limits.maxSubscriptions,
+      rights: () => this.#rights,
+      denied: (filter, why) => this.#deny(filter, why),
+    })
+    gate.once('close', () => {
+      this.#connected.resolve()
+      // Aedes has more to do for one that is registered, and calls `unregistered` when it is done.
+      if (!this.#registered) void this.#end()
+    })
+  }
+
+  // The connection.
+
+  /** CONNECT has come. Aedes goes on with what is in the packet afterwards. */
+  connecting(packet: ConnectPacket): void {
+    this.#packet = { ...packet }
+    this.#clientId = packet.clientId || (packet.clean ? `signalbox-${randomUUID()}` : '') // [MQTT-3.1.3-6]
+    this.#keepalive = packet.keepalive ?? 0
+    // A client id is its user's own: nobody else ends this connection with it, or gets its messages.
+    packet.clientId = `${encodeURIComponent(this.#context.access.identity(packet.username))}/${this.#clientId}`
+    // The gate watches instead: it knows when it is we who do not read.
+    packet.keepalive = 0
+  }
+
+  /** How to refuse the client; undefined: it may come in, or it has left. */
+  async authenticate(username: string | undefined, password: Buffer | undefined): Promise<ReturnCode | undefined> {
+    const { access, log } = this.#context
+    const who = { clientId: this.#clientId, client: this.peers.client?.[0], username }
+    const unfit = this.#unfit()
+    if (unfit) {
+      log.warn({ ...who, why: unfit.why }, 'an MQTT client was refused')
+      return unfit.code
+    }
+    const rights = await access.logIn(this.#clientId, username, password)
+    if (typeof rights === 'number') {
+      log.warn(who, 'an MQTT login was refused')
+      return rights
+    }
+    const { will } = this.#packet ?? {}
+    // A will that may not be published is refused while there is somebody to tell.
+    if (will && (topicProblem(will.topic, this.#context.limits) ?? !rights.mayPublish(will.topic))) {
+      log.warn({ ...who, topic: will.topic }, 'an MQTT client was refused for the topic of its will')
+      return returnCodes.notAuthorized
+    }
+    this.#rights = rights
+    return (await this.#takeOver()) ? this.#ask(rights) : undefined
+  }
+
+  /** CONNACK is on its way. */
+  accepted(): void {
+    this.gate.accept(this.#keepalive * 1500) // [MQTT-3.1.2-24]
+    this.#connected.resolve()
+  }
+
+  registered(): void {
+    this.#registered = true
+    // Aedes takes a message for a repetition when a later one was forwarded before it, which happens when it had to be
+    // stored, and would lose it. `Subscriptions` knows better.
+    Object.defineProperty(this.#client.duplicates, this.#context.brokerId, { get: () => 0, set() {} })
+  }
+
+  /** Aedes has let go of the client. */
+  unregistered(): void {
+    void this.#end()
+  }
+
+  /** Aedes gave the connection up; it says so again for everything that was still under way. */
+  failed(error: Error): void {
+    if (this.#failed) return
+    this.#failed = true
+    const fields = { clientId: this.#clientId, client: this.peers.client?.[0] }
+    const { log } = this.#context
+    const message = `an MQTT connection ended: ${error.message}`
+    if (this.gate.reason === 'error' || this.gate.reason === 'keepalive') log.info(fields, message)
+    else log.debug(fields, message)
+  }
+
+  /** Ends the connection without publishing the will. */
+  shutDown(): void {
+    this.#client.will = null
+    this.gate.cut('shutdown')
+  }
+
+  // What the client subscribes to.
+
+  subscribed(subscriptions: readonly Subscription[]): void {
+    const granted = subscriptions.filter(({ qos }) => (qos as number) !== 0x80)
+    this.#tell(granted, ({ topic, qos }, done) => this.#instances?.subscribe(topic, qos, done))
+  }
+
+  unsubscribed(filters: readonly string[]): void {
+    // Aedes says so as well when a client leaves.
+    if (this.#client.closed) return
+    const known = filters.filter((filter) => this.subscriptions.remove(filter))
+    this.#tell(known, (filter, done) => this.#instances?.unsubscribe(filter, done))
+  }
+
+  /** A packet counts in the gate until the application knows of all that was in it. */
+  #tell<T>(items: readonly T[], tell: (item: T, done: () => void) => void): void {
+    let left = items.length
+    if (left === 0) this.gate.settled()
+    for (const item of items) tell(item, () => --left === 0 && this.gate.settled())
+  }
+
+  #deny(topic: string, message: string): void {
+    this.#denied++
+    const loud = /^10*$/.test(String(this.#denied))
+    const fields = { clientId: this.#clientId, username: this.#rights?.username, topic, denied: this.#denied }
+    // The first, the tenth, the hundredth: who tries for ever does not fill the log.
+    if (loud) this.#context.log.warn(fields, message)
+    else this.#context.log.debug(fields, message)
+  }
+
+  // Connecting, step by step.
+
+  #unfit(): { readonly code: ReturnCode; readonly why: string } | undefined {
+    const { limits, sessions, closing } = this.#context
+    const { maxClients, maxClientIdLength, keepaliveLimit } = limits
+    const { unavailable, identifierRejected } = returnCodes
+    if (closing) return { code: unavailable, why: 'the gateway is closing' }
+    if (this.#clientId === '') return { code: identifierRejected, why: 'no client id for a lasting session' } // [MQTT-3.1.3-8]
+    if (Buffer.byteLength(this.#clientId) > maxClientIdLength) {
+      return { code: identifierRejected, why: `a client id of more than ${maxClientIdLength} bytes` }
+    }
+    if (keepaliveLimit !== undefined && (this.#keepalive === 0 || this.#keepalive * 1000 > keepaliveLimit)) {
+      return { code: identifierRejected, why: `a keep alive of ${this.#keepalive} seconds is over keepaliveLimit` }
+    }
+    if (sessions.size >= maxClients && !sessions.has(this.#client.id)) {
+      return { code: unavailable, why: `${maxClients} clients are connected` }
+    }
+    return undefined
+  }
+
+  /** [MQTT-3.1.4-2]: ends the client's other connection; its application hears of that before it hears of this one. */
+  async #takeOver(): Promise<boolean> {
+    const { sessions } = this.#context
+    const { id } = this.#client
+    for (let other = sessions.get(id); other; other = sessions.get(id)) {
+      other.gate.cut('takeover')
+      await other.over
+    }
+    if (this.gate.destroyed) return false
+    sessions.set(id, this)
+    return true
+  }
+
+  async #ask(rights: Rights): Promise<ReturnCode | undefined> {
+    const { instances } = this.#context
+    const scope = this.#scope(rights)
+    const close = () => this.gate.cut('closed')
+    this.#instances = new Instances(scope, { ...instances, close, publish: (event) => this.#send(event) })
+    const answer = await this.#instances.connect()
+    if (answer === 'accepted') return undefined
+    return answer === 'refused' ? returnCodes.notAuthorized : returnCodes.unavailable
+  }
+
+  #scope({ username }: Rights): Parameters<SlotOptions['services']['open']>[0] {
+    const { protocolVersion = 4, clean = true } = this.#packet ?? {}
+    return {
+      type: 'mqtt',
+      ...this.peers,
+      clientId: this.#clientId,
+      username,
+      protocolVersion,
+      clean,
+      keepalive: this.#keepalive,
+    }
+  }
+
+  async #end(): Promise<void> {
+    await this.inbound.closed()
+    await this.#instances?.end(this.gate.reason)
+    const { sessions } = this.#context
+    if (sessions.get(this.#client.id) === this) sessions.delete(this.#client.id)
+    this.#over.resolve()
+  }
+
+  // Messages.
+
+  #inboundHost(): InboundHost {
+    const client = this.#client
+    const context = this.#context
+    return {
+      get closed() {
+        return client.closed
+      },
+      get lasting() {
+        return !client.clean
+      },
+      allowed: ({ topic }) => {
+        // [MQTT-3.3.5-2]: 3.1.1 has no word for it, and a client whose connection was closed would only try again.
+        const allowed = this.#rights?.mayPublish(topic) ?? false
+        if (!allowed) this.#deny(topic, 'a publish was denied')
+        return allowed
+      },
+      isRepeated: async (packet) => {
+        try {
+          return await context.store.hasIncoming(client, packet)
+        } catch (error) {
+          context.log.error({ err: error }, 'the sessions of MQTT cannot be read')
+          return false
+        }
+      },
+      deliver: (packet, done) => this.#deliver(packet, done),
+      acknowledge: (messageId) => this.gate.acknowledge(messageId),
+      settled: (bytes, qos) => this.gate.settled(bytes, qos),
+    }
+  }
+
+  #deliver({ topic, payload, qos, retain, dup }: PublishPacket, done: () => void): void {
+    // A copy: what it came in has other packets in it.
+    const bytes = new Uint8Array(typeof payload === 'string' ? Buffer.from(payload) : payload)
+    const event = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup } as const
+    if (this.#instances) this.#instances.publish(event, done)
+    else done()
+  }
+
+  async #send({ topic, payload, qos = 0, retain = false, direct = false }: MqttPublishSend): Promise<void> {
+    const packet: PublishPacket = {
+      cmd: 'publish',
+      topic,
+      payload: Buffer.from(payload as Uint8Array),
+      qos,
+      retain,
+      dup: false,
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    if (direct) {
+      // [MQTT-3.2.0-1]: CONNACK comes first.
+      await this.#connected.promise
+      if (this.#client.closed) return
+      this.#client.publish({ ...packet, clientId: this.#client.id } as PublishPacket, () => resolve())
+    } else this.#context.publish(packet, (error) => (error ? reject(error) : resolve()))
+    await promise
+  }
+}

@@ -1,0 +1,78 @@
+/** What a client may get: the subscriptions that it was granted, and each message that Aedes is about to send it. */
+import type { AedesPublishPacket, Subscription } from 'aedes'
+import type { Rights } from './access.ts'
+import type { Qos } from './scope.ts'
+import { filterMatches, parseFilter, type FilterLevel } from './topic.ts'
+
+export interface SubscriptionsHost {
+  /** How many a client may have. */
+  readonly max: number
+  /** Known once the client has logged in. */
+  rights(): Rights | undefined
+  denied(filter: string, why: string): void
+}
+
+interface Granted {
+  readonly levels: readonly FilterLevel[]
+  readonly qos: Qos
+}
+
+export class Subscriptions {
+  readonly #host: SubscriptionsHost
+  readonly #granted = new Map<string, Granted>()
+  readonly #decided = new WeakMap<Subscription, boolean>()
+  #lastForwarded = ''
+
+  constructor(host: SubscriptionsHost) {
+    this.#host = host
+  }
+
+  /** Whether the client gets this subscription, new or kept. Asked twice of one that is to be kept. */
+  grants(subscription: Subscription): boolean {
+    const before = this.#decided.get(subscription)
+    if (before !== undefined) return before
+    const decision = this.#decide(subscription)
+    this.#decided.set(subscription, decision)
+    return decision
+  }
+
+  /** Whether it was there. */
+  remove(filter: string): boolean {
+    return this.#granted.delete(filter)
+  }
+
+  /** Whether the client, which Aedes knows by this id, gets this message; lowers its QoS to what was granted. */
+  forwards(packet: AedesPublishPacket, id: string): boolean {
+    const { brokerCounter, brokerId, topic } = packet
+    const { clientId } = packet as { readonly clientId?: string } // not in its types: who published it
+    // A message for several of the client's subscriptions: they are asked about one right after the other. What was
+    // retained has no broker, and is asked about once.
+    const name = brokerId ? `${brokerCounter} ${brokerId}` : ''
+    if (name !== '' && name === this.#lastForwarded) return false
+    // What was sent to this client alone, or is its own, is not a matter of its rights.
+    if (clientId !== id && !this.#host.rights()?.mayRead(topic)) return false
+    this.#lastForwarded = name
+    if (packet.qos > 0) packet.qos = Math.min(packet.qos, this.#highestQos(topic) ?? packet.qos) as Qos // [MQTT-3.8.4-6]
+    return true
+  }
+
+  #decide({ topic, qos }: Subscription): boolean {
+    const { max } = this.#host
+    const shared = topic.startsWith('$share/') // MQTT 5; Aedes would take it for a topic, and never match it
+    const full = this.#granted.size >= max && !this.#granted.has(topic)
+    if (shared || full || !this.#host.rights()?.maySubscribe(topic)) {
+      this.#host.denied(topic, full ? `the client has ${max} subscriptions` : 'a subscription was refused')
+      return false
+    }
+    this.#granted.set(topic, { levels: parseFilter(topic), qos })
+    return true
+  }
+
+  #highestQos(topic: string): Qos | undefined {
+    let highest: Qos | undefined
+    for (const { levels, qos } of this.#granted.values()) {
+      if ((highest === undefined || qos > highest) && filterMatches(levels, topic)) highest = qos
+    }
+    return highest
+  }
+}

@@ -1,0 +1,90 @@
+/** The store below the sessions: operations end in the order in which they began, and each sees those before it. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from '@jest/globals'
+import { ClassicLevel } from 'classic-level'
+import fc from 'fast-check'
+import { MemoryLevel } from '../../../protocols/mqtt/memory-level.ts'
+import { OrderedLevel, type Level } from '../../../protocols/mqtt/ordered-level.ts'
+
+const key = fc.constantFrom('a:1', 'a:2', 'b:1')
+const operation = fc.oneof(
+  fc.record({ kind: fc.constant('get' as const), key }),
+  fc.record({ kind: fc.constant('put' as const), key, value: fc.nat(9) }),
+  fc.record({ kind: fc.constant('del' as const), key }),
+  fc.record({ kind: fc.constant('clear' as const) }),
+  fc.record({ kind: fc.constant('chain' as const), key }),
+)
+
+test.each(['memory', 'disk'])('in %s, whatever is begun at once', async (kind) => {
+  const folder = mkdtempSync(join(tmpdir(), 'signalbox-level-'))
+  const open = (): Level => (kind === 'disk' ? new ClassicLevel<string, Buffer>(folder) : new MemoryLevel())
+  const level = new OrderedLevel(open())
+  const range = { gte: 'a:', lt: 'a;' }
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async (operations) => {
+      await level.clear({ gte: 'a', lt: 'c' })
+      const model = new Map<string, string>()
+      const expected: unknown[] = []
+      const found: unknown[] = []
+      const order: number[] = []
+      const all = operations.map(async (one, index) => {
+        let result: unknown
+        if (one.kind === 'get') {
+          expected[index] = model.get(one.key)
+          result = ((await level.get(one.key)) as Buffer | undefined)?.toString()
+        } else if (one.kind === 'put') {
+          model.set(one.key, String(one.value))
+          await level.put(one.key, Buffer.from(String(one.value)))
+        } else if (one.kind === 'del') {
+          model.delete(one.key)
+          await level.batch([{ type: 'del', key: one.key }])
+        } else if (one.kind === 'chain') {
+          model.delete(one.key)
+          const chain = level.batch()
+          chain.del(one.key)
+          await chain.write()
+        } else {
+          for (const known of model.keys()) if (known.startsWith('a:')) model.delete(known)
+          await level.clear(range)
+        }
+        found[index] = result
+        order.push(index)
+      })
+      await Promise.all(all)
+      expect(found).toEqual(operations.map((_, index) => expected[index]))
+      expect(order).toEqual(order.toSorted((first, second) => first - second))
+      const values: string[] = []
+      for await (const value of level.values(range)) values.push(value.toString())
+      const keys: string[] = []
+      for await (const one of level.keys(range)) keys.push(one)
+      const left = [...model]
+        .filter(([name]) => name.startsWith('a:'))
+        .toSorted(([first], [second]) => (first < second ? -1 : 1))
+      expect([keys, values]).toEqual([left.map(([name]) => name), left.map(([, value]) => value)])
+    }),
+    { numRuns: kind === 'disk' ? 50 : 100 },
+  )
+  await level.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('an operation that fails fails alone with its trip, and the next goes on', async () => {
+  const memory = new MemoryLevel()
+  let broken = true
+  const level = new OrderedLevel({
+    getMany: (keys) => memory.getMany(keys),
+    batch: (operations) => (broken ? Promise.reject(new Error('the disk is full')) : memory.batch(operations)),
+    clear: (range) => memory.clear(range),
+    values: (range) => memory.values(range),
+    keys: (range) => memory.keys(range),
+    close: () => memory.close(),
+  })
+  await expect(level.put('a', Buffer.from('x'))).rejects.toThrow('the disk is full')
+  broken = false
+  await level.put('a', Buffer.from('y'))
+  expect(String(await level.get('a'))).toBe('y')
+  await level.del('a')
+  expect(await level.get('a')).toBeUndefined()
+})
