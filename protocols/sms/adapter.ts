@@ -56,7 +56,7 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       get urls() {
         return [host.url + options.path]
       },
-      example: 'signalbox send sms +14155550100 "TEMP kitchen"',
+      example: 'npx signalbox send sms +14155550100 "TEMP kitchen"',
       get connections() {
         return desk.open
       },
