@@ -1,5 +1,17 @@
 /** The package's face: what handlers, routers in code and programs that embed the gateway import. */
-export type { Application, BaseScope, Event, Middleware, Params, Protocol, Receive, Resolution, Send, State, Step } from './src/asgi/protocol.ts'
+export type {
+  Application,
+  BaseScope,
+  Event,
+  Middleware,
+  Params,
+  Protocol,
+  Receive,
+  Resolution,
+  Send,
+  State,
+  Step,
+} from './src/asgi/protocol.ts'
 export type { ChannelLayer, ChannelProtocol, ChannelScope, GroupSendResult } from './src/asgi/channel-layer.ts'
 export type { Context, Log } from './src/asgi/context.ts'
 export type { LifespanProtocol, LifespanScope } from './src/asgi/lifespan.ts'

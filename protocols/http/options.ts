@@ -23,11 +23,9 @@ export const httpOptions = z
     handlerTimeout: duration().prefault('60s').meta({
       description: 'how long an application may take to begin its response; then the answer is 503. 0s: for ever',
     }),
-    sendTimeout: duration()
-      .prefault('60s')
-      .meta({
-        description: 'how long a peer may take nothing of a response that waits for it; then it is cut. 0s: for ever',
-      }),
+    sendTimeout: duration().prefault('60s').meta({
+      description: 'how long a peer may take nothing of a response that waits for it; then it is cut. 0s: for ever',
+    }),
     headersTimeout: duration()
       .prefault('15s')
       .meta({ description: 'how long a peer may take to send the headers of a request; then the answer is 408' }),

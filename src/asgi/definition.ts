@@ -39,7 +39,11 @@ export type ProtocolOf<D> = D extends ProtocolDefinition<infer P, infer _> ? P :
 /** How `signalbox send PROTOCOL …` plays a client. */
 export interface Client {
   /** The positional arguments and options of the command, for the argument parser. */
-  send(arguments_: readonly string[], options: Readonly<Record<string, string>>, target: ClientTarget): Promise<ClientAnswer>
+  send(
+    arguments_: readonly string[],
+    options: Readonly<Record<string, string>>,
+    target: ClientTarget,
+  ): Promise<ClientAnswer>
 }
 /** What the YAML says of the listener to talk to. */
 export interface ClientTarget {

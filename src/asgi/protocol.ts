@@ -87,7 +87,9 @@ interface Signatures<P extends Protocol> {
  * Routers (and middleware around them) also answer `resolve`: which rule would take this scope, without running anything.
  * Undefined from `resolve` means that no rule does; an application without `resolve` takes every scope.
  */
-export type Application<P extends Protocol = Protocol> = Signatures<P>['application'] & { readonly resolve?: Resolve<P> }
+export type Application<P extends Protocol = Protocol> = Signatures<P>['application'] & {
+  readonly resolve?: Resolve<P>
+}
 
 /** See {@link Application}; `trace` is told of every rule that was asked, which makes the search linear. */
 export type Resolve<P extends Protocol = Protocol> = Signatures<P>['resolve']
@@ -106,6 +108,11 @@ export interface SomeApplication {
 
 /** An application of every protocol, because it only hands scopes on: what such a router is. It is an `Application<P>` of any P. */
 export interface EveryApplication {
-  (scope: BaseScope, receive: () => Promise<Event>, send: (event: never) => Promise<void>, context: Context): Promise<void>
+  (
+    scope: BaseScope,
+    receive: () => Promise<Event>,
+    send: (event: never) => Promise<void>,
+    context: Context,
+  ): Promise<void>
   readonly resolve?: (scope: BaseScope, trace?: (step: Step) => void) => Resolution | undefined
 }

@@ -27,7 +27,14 @@ export function accessLog(application: Application, { level }: z.output<typeof o
       failed = !hasCode(error, 'no_route')
       throw error
     } finally {
-      const fields = { address: addressOf(scope), client: scope.client?.[0], answer, status, failed, ms: Math.round(performance.now() - start) }
+      const fields = {
+        address: addressOf(scope),
+        client: scope.client?.[0],
+        answer,
+        status,
+        failed,
+        ms: Math.round(performance.now() - start),
+      }
       context.log[level](fields, 'access')
     }
   }

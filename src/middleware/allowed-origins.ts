@@ -6,11 +6,13 @@ import type { MiddlewareDefinition } from './definition.ts'
 import { refuse } from './refuse.ts'
 
 const options = z.strictObject({
-  origins: z
-    .array(z.string().min(1))
-    .min(1)
-    .meta({ description: 'origins such as https://example.org, with the port where it is not the default; * takes every one' }),
-  required: z.boolean().default(false).meta({ description: 'refuse peers that send no Origin: everything but browsers' }),
+  origins: z.array(z.string().min(1)).min(1).meta({
+    description: 'origins such as https://example.org, with the port where it is not the default; * takes every one',
+  }),
+  required: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'refuse peers that send no Origin: everything but browsers' }),
 })
 
 /** Another Origin (RFC 6454 7) gets 403. */

@@ -2,7 +2,12 @@
 import type { Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
 
 /** HTTP: this status with the sentence as plain text. WebSocket: the handshake is refused with 403. */
-export async function refuse(type: string, status: number, why: string, wire: { receive: Receive<Protocol>; send: Send<Protocol> }): Promise<void> {
+export async function refuse(
+  type: string,
+  status: number,
+  why: string,
+  wire: { receive: Receive<Protocol>; send: Send<Protocol> },
+): Promise<void> {
   if (type === 'websocket') {
     await wire.receive()
     return wire.send({ type: 'websocket.close' })

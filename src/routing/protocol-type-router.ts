@@ -6,7 +6,9 @@ import { noRoute } from './router.ts'
  * Hands each scope to the application of its `type`.
  * @throws SignalboxError `no_route` (as an application) when there is none.
  */
-export function protocolTypeRouter(applications: Readonly<Record<string, SomeApplication | undefined>>): EveryApplication {
+export function protocolTypeRouter(
+  applications: Readonly<Record<string, SomeApplication | undefined>>,
+): EveryApplication {
   // The one place where a protocol's own application is handed a scope of the union: its key is the scope's type.
   const byType = new Map(Object.entries(applications)) as Map<string, EveryApplication | undefined>
 

@@ -105,7 +105,11 @@ export function defineRouter<P extends Protocol, Key extends string = string>(
   return (rules) =>
     orderedRouter(
       definition,
-      rules.map((rule, index) => ({ app: rule.app, matcher: compileRule(definition, rule), route: `${definition.name}[${index}]` })),
+      rules.map((rule, index) => ({
+        app: rule.app,
+        matcher: compileRule(definition, rule),
+        route: `${definition.name}[${index}]`,
+      })),
     )
 }
 
@@ -116,7 +120,10 @@ function compileRule(definition: Pick<RouterDefinition, 'name' | 'keys'>, rule: 
   const ruleKey = definition.keys[key]
   if (given.length !== 1 || !ruleKey) {
     const found = given.map(([name]) => name).join(', ')
-    throw new SignalboxError('bad_rule', `${definition.name}: expected one of ${expected} beside app, found ${found || 'none'}`)
+    throw new SignalboxError(
+      'bad_rule',
+      `${definition.name}: expected one of ${expected} beside app, found ${found || 'none'}`,
+    )
   }
   try {
     return ruleKey.compile(String(value))

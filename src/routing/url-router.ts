@@ -31,12 +31,14 @@ export const urlRouterDefinition = {
   protocols: ['http', 'websocket'],
   keys: {
     url: {
-      description: 'a regular expression on the path, without its leading slash and without the query, such as ^chat/(?<room>[^/]+)$',
+      description:
+        'a regular expression on the path, without its leading slash and without the query, such as ^chat/(?<room>[^/]+)$',
       schema: z.string(),
       compile: compileExpression,
     },
     path: {
-      description: 'a path with segments such as /chat/:room, /tickets/:id<int> (str, int, slug, uuid) or, for all that is below, /api/*',
+      description:
+        'a path with segments such as /chat/:room, /tickets/:id<int> (str, int, slug, uuid) or, for all that is below, /api/*',
       schema: z.string(),
       compile: compilePath,
     },
@@ -88,9 +90,13 @@ interface Segment {
 }
 
 function compilePath(source: string): Matcher {
-  if (!source.startsWith('/')) throw new Error(`expected a path that starts with a slash, found ${JSON.stringify(source)}`)
+  if (!source.startsWith('/'))
+    throw new Error(`expected a path that starts with a slash, found ${JSON.stringify(source)}`)
   const open = source.endsWith('/*')
-  const segments = source.slice(1, open ? -2 : undefined).split('/').map(compileSegment)
+  const segments = source
+    .slice(1, open ? -2 : undefined)
+    .split('/')
+    .map(compileSegment)
   const shown = open && source === '/*' ? [] : segments
   const names = shown.flatMap(({ name }) => name ?? [])
   const twice = names.find((name, index) => names.indexOf(name) !== index)
@@ -106,13 +112,15 @@ function compilePath(source: string): Matcher {
 
 function compileSegment(text: string): Segment {
   if (!text.startsWith(':')) {
-    if (/[*<>]/.test(text)) throw new Error(`a segment ${JSON.stringify(text)}: expected text, :name, :name<type>, or /* at the end`)
+    if (/[*<>]/.test(text))
+      throw new Error(`a segment ${JSON.stringify(text)}: expected text, :name, :name<type>, or /* at the end`)
     return { literal: text }
   }
   const [, name, type = 'str'] = /^:([A-Za-z_]\w*)(?:<(\w+)>)?$/.exec(text) ?? []
   const pattern = segmentTypes[type]
   if (name === undefined) throw new Error(`a segment ${JSON.stringify(text)}: expected :name or :name<type>`)
-  if (!pattern) throw new Error(`a segment type ${JSON.stringify(type)}: expected one of ${Object.keys(segmentTypes).join(', ')}`)
+  if (!pattern)
+    throw new Error(`a segment type ${JSON.stringify(type)}: expected one of ${Object.keys(segmentTypes).join(', ')}`)
   return { name, pattern }
 }
 

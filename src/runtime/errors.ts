@@ -5,15 +5,18 @@ export const errorCodes = {
   abandoned: 'The application was still running when its scope had been over for `closeTimeout`.',
   bad_address: 'An address that cannot be read: of a listener, or of a peer to explain or to send to.',
   bad_config: 'The YAML has mistakes; each is listed with its place.',
-  bad_message: 'A channel layer message that is no plain data, has no dotted type, or is too large.',
+  bad_message:
+    'A channel layer message that is no plain data, has no dotted type, is too large, or is work that its consumer has no method for.',
   bad_name: 'A channel or group name that is empty, too long, or has characters outside `A-Z a-z 0-9 - _ .`.',
   bad_reference: 'A `file.ts#Export` that does not exist, fails to load, or is no application.',
   bad_rule: 'A routing rule that cannot be compiled: an expression, a path, a filter, a phone prefix.',
-  bridge_failed: 'Something could not go to a worker thread or come back from it, or was no blocking code; or blocking code was asked for where it cannot run.',
+  bridge_failed:
+    'Something could not go to a worker thread or come back from it, or was no blocking code; or blocking code was asked for where it cannot run.',
   channel_full: 'The channel already holds as many messages as it may.',
   closing: 'The gateway is closing and takes nothing new.',
-  deadlock: 'Blocking code waited in `asyncToSync` until its time was up, while work that it may have waited for needed its thread.',
-  disconnected: 'The peer is gone: the reason of the scope\'s aborted signal.',
+  deadlock:
+    'Blocking code waited in `asyncToSync` until its time was up, while work that it may have waited for needed its thread.',
+  disconnected: "The peer is gone: the reason of the scope's aborted signal.",
   lifespan_failed: 'The lifespan application refused to start.',
   listen_failed: 'An address could not be listened on.',
   no_route: 'No routing rule takes this address.',
@@ -23,7 +26,8 @@ export const errorCodes = {
   timed_out: 'A deadline passed: of a handler, a client or a command.',
   too_large: 'A body, message or packet is over its limit.',
   unexpected_event: 'An application sent an event that its scope does not allow now.',
-  worker_died: 'A worker thread ended with work or scopes on it: it crashed, ran out of memory, called `process.exit`, or did not stop when it was told to.',
+  worker_died:
+    'A worker thread ended with work or scopes on it: it crashed, ran out of memory, called `process.exit`, or did not stop when it was told to.',
 } as const
 
 export type ErrorCode = keyof typeof errorCodes

@@ -13,7 +13,10 @@ export interface LogOptions {
 export async function createLog({ level, pretty }: LogOptions): Promise<Logger> {
   if (!pretty) return pino({ level }, pino.destination({ fd: 2, sync: true }))
   const { PinoPretty } = await import('pino-pretty')
-  return pino({ level }, PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }))
+  return pino(
+    { level },
+    PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }),
+  )
 }
 
 /** Says nothing: for tests and for commands that only look. */

@@ -2,7 +2,15 @@
 import { z } from 'zod'
 import type { ListenAddress } from '../asgi/adapter.ts'
 
-const sizeUnits: Readonly<Record<string, number>> = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
+const sizeUnits: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+}
 const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 60e3, h: 3600e3, d: 86_400e3 }
 
 function quantity(units: Readonly<Record<string, number>>, expected: string) {
@@ -40,7 +48,10 @@ export const address = () =>
       const match = /^(?:(?:\[([^\]]+)\]|([^:\s]+)):)?(\d{1,5})$/.exec(String(value))
       const port = Number(match?.[3])
       if (match && port <= 65_535) return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
-      context.addIssue({ code: 'custom', message: `found ${JSON.stringify(value)}, expected host:port, such as 127.0.0.1:8000` })
+      context.addIssue({
+        code: 'custom',
+        message: `found ${JSON.stringify(value)}, expected host:port, such as 127.0.0.1:8000`,
+      })
       return z.NEVER
     })
 

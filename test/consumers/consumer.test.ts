@@ -13,7 +13,15 @@ interface TestProtocol extends Protocol {
   readonly receive: Said
   readonly send: Said
 }
-const scope: BaseScope = { type: 'test', id: 's1', client: null, server: null, params: { room: 'kitchen' }, route: '', state: {} }
+const scope: BaseScope = {
+  type: 'test',
+  id: 's1',
+  client: null,
+  server: null,
+  params: { room: 'kitchen' },
+  route: '',
+  state: {},
+}
 
 abstract class TestConsumer extends Consumer<TestProtocol> {
   protected readonly lastEvent = 'test.disconnect'
@@ -42,12 +50,15 @@ class Echo extends TestConsumer {
 function start(consumer: typeof Echo = Echo) {
   const layer = new MemoryLayer()
   const words: Event[] = []
-  const listening = layer.groupAdd('last-words', layer.newChannel((message) => words.push(message) > 0))
+  const listening = layer.groupAdd(
+    'last-words',
+    layer.newChannel((message) => words.push(message) > 0),
+  )
   const communicator = new ApplicationCommunicator<TestProtocol>(consumer.asApplication(), scope, { layer })
   return { layer, communicator, words, listening }
 }
 
-test('each event reaches the method of its name, with the consumer\'s own state, until the last one', async () => {
+test("each event reaches the method of its name, with the consumer's own state, until the last one", async () => {
   const { communicator, words } = start()
   await communicator.sendInput({ type: 'test.say', text: 'a' })
   void communicator.sendInput({ type: 'test.say', text: 'b' })
@@ -94,13 +105,16 @@ test('a disconnect handler that raises too does not hide the first error', async
   await expect(communicator.sendInput({ type: 'test.fail' })).rejects.toThrow('boom')
 })
 
-test.each(['test.unknown', 'chat.unknown', 'constructor', '__proto__', 'groups'])('the type %s reaches nothing and harms nobody', async (type) => {
-  const { communicator, layer } = start()
-  await communicator.sendInput({ type })
-  await layer.groupSend('room.kitchen', { type: type.includes('.') ? `x.${type}` : 'x.unknown' })
-  await communicator.sendInput({ type: 'test.say', text: 'still here' })
-  expect(await communicator.receiveOutput()).toMatchObject({ text: '1 still here' })
-})
+test.each(['test.unknown', 'chat.unknown', 'constructor', '__proto__', 'groups'])(
+  'the type %s reaches nothing and harms nobody',
+  async (type) => {
+    const { communicator, layer } = start()
+    await communicator.sendInput({ type })
+    await layer.groupSend('room.kitchen', { type: type.includes('.') ? `x.${type}` : 'x.unknown' })
+    await communicator.sendInput({ type: 'test.say', text: 'still here' })
+    expect(await communicator.receiveOutput()).toMatchObject({ text: '1 still here' })
+  },
+)
 
 test('a communicator that waited in vain has not harmed the application, and receiveNothing loses nothing', async () => {
   const { communicator } = start()

@@ -48,10 +48,12 @@ async function start(driver: Driver) {
   const seen = { scopes: [] as BaseScope[], ended: [] as string[] }
   const data = await mkdtemp(join(tmpdir(), 'signalbox-'))
   clean.push(() => rm(data, { recursive: true, force: true }))
-  const router = driver.definition.routers.find(({ keys }) => Object.keys(driver.rule)[0] as string in keys)
+  const router = driver.definition.routers.find(({ keys }) => (Object.keys(driver.rule)[0] as string) in keys)
   if (!router) throw new Error(`no router of ${driver.name} has the key of ${JSON.stringify(driver.rule)}`)
   const build = defineRouter(router as Parameters<typeof defineRouter>[0])
-  const application = protocolTypeRouter({ [driver.name]: build([{ ...driver.rule, app: obedient(driver, seen) }] as never) })
+  const application = protocolTypeRouter({
+    [driver.name]: build([{ ...driver.rule, app: obedient(driver, seen) }] as never),
+  })
   const gateway = await Gateway.start(
     {
       application,
@@ -101,14 +103,14 @@ describe.each(drivers.map((driver) => [driver.name, driver] as const))('%s', (_n
     })
   })
 
-  test('a handler that raises gets the peer its protocol\'s answer, and the next peer is served', async () => {
+  test("a handler that raises gets the peer its protocol's answer, and the next peer is served", async () => {
     const { say, gateway } = await start(driver)
     expect(await say('raise')).toBe(driver.wire.raised)
     expect(await say('hello')).toBe(driver.wire.answered)
     await settled(gateway)
   })
 
-  test('an address without a rule gets its protocol\'s answer and is counted', async () => {
+  test("an address without a rule gets its protocol's answer and is counted", async () => {
     const { say, gateway, seen } = await start(driver)
     expect(await say('hello', false)).toBe(driver.wire.unrouted)
     expect(seen.scopes).toEqual([])

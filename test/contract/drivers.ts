@@ -56,7 +56,11 @@ const http: Driver = {
     { type: 'http.response.body', body: text } as Event,
   ],
   async exchange(url, { text, known = true }) {
-    const response = await fetch(`${url}/${known ? 'known' : 'unknown'}`, { method: 'POST', body: text, headers: { connection: 'close' } })
+    const response = await fetch(`${url}/${known ? 'known' : 'unknown'}`, {
+      method: 'POST',
+      body: text,
+      headers: { connection: 'close' },
+    })
     return `${response.status} ${response.ok ? await response.text() : ''}`.trim()
   },
   wire: { answered: '200 hello', raised: '500', unrouted: '404' },

@@ -14,7 +14,16 @@ import { ApplicationCommunicator } from '../../src/testing/application-communica
 type Extra = Readonly<Record<string, unknown>>
 
 function start(application: Application, extra: Extra = {}, log: Log = silentLog) {
-  const scope: BaseScope = { type: 'http', id: 's1', client: ['10.0.0.1', 5], server: null, params: {}, route: '', state: {}, ...extra }
+  const scope: BaseScope = {
+    type: 'http',
+    id: 's1',
+    client: ['10.0.0.1', 5],
+    server: null,
+    params: {},
+    route: '',
+    state: {},
+    ...extra,
+  }
   return new ApplicationCommunicator<Protocol>(application, scope, { layer: new MemoryLayer(), log })
 }
 
@@ -26,18 +35,31 @@ const withHeaders = (...headers: [string, string][]) => ({ headers })
 
 test('accessLog writes one line a scope with what was asked, what was answered and how long it took', async () => {
   const lines: unknown[] = []
-  const log: Log = Object.assign(Object.create(silentLog), { child: () => log, info: (fields: object) => lines.push(fields) })
+  const log: Log = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    info: (fields: object) => lines.push(fields),
+  })
   const communicator = start(accessLog(hello, { level: 'info' }), { path: '/a' }, log)
   await communicator.sendInput({ type: 'http.request' })
   await communicator.wait()
   expect(lines).toEqual([
-    { address: '/a', client: '10.0.0.1', answer: 'http.response.start', status: 200, failed: false, ms: expect.any(Number) },
+    {
+      address: '/a',
+      client: '10.0.0.1',
+      answer: 'http.response.start',
+      status: 200,
+      failed: false,
+      ms: expect.any(Number),
+    },
   ])
 })
 
 test('accessLog passes an error on and says that it failed', async () => {
   const lines: unknown[] = []
-  const log: Log = Object.assign(Object.create(silentLog), { child: () => log, info: (fields: object) => lines.push(fields) })
+  const log: Log = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    info: (fields: object) => lines.push(fields),
+  })
   const raising = accessLog(() => Promise.reject(new Error('boom')), { level: 'info' })
   const communicator = start(raising, { type: 'sms', from: '+14155550100' }, log)
   await expect(communicator.wait()).resolves.toMatchObject({ kind: 'raised', error: { message: 'boom' } })

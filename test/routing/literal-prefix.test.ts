@@ -17,7 +17,22 @@ test.each([
 })
 
 test('whatever an expression matches starts with its prefix', () => {
-  const piece = fc.constantFrom('a', 'b', '/', '\\.', '.', 'a?', 'b+', '(?:a|b)', '[ab]', 'b{2}', '\\w', '$', '(?<n>a)', '|')
+  const piece = fc.constantFrom(
+    'a',
+    'b',
+    '/',
+    '\\.',
+    '.',
+    'a?',
+    'b+',
+    '(?:a|b)',
+    '[ab]',
+    'b{2}',
+    '\\w',
+    '$',
+    '(?<n>a)',
+    '|',
+  )
   const source = fc.array(piece, { maxLength: 6 }).map((pieces) => `^${pieces.join('')}`)
   const address = fc.array(fc.constantFrom('a', 'b', '/', '.'), { maxLength: 6 }).map((letters) => letters.join(''))
   fc.assert(

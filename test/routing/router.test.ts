@@ -87,13 +87,17 @@ test('nested routers see what the outer one left, merge the captures, and an inn
 
 test('a middleware put there by wrap hides no routing, and runs only around the rule that was taken', async () => {
   let ran = 0
-  const counting = (application: App): App =>
+  const counting =
+    (application: App): App =>
     async (...parts) => {
       ran++
       await application(...parts)
     }
   const router = URLRouter([
-    { path: '/api/*', app: wrap(counting, undefined, wrap(counting, undefined, URLRouter([{ path: '/a', app: leaf('a') }]))) },
+    {
+      path: '/api/*',
+      app: wrap(counting, undefined, wrap(counting, undefined, URLRouter([{ path: '/a', app: leaf('a') }]))),
+    },
     { url: '^', app: leaf('rest') },
   ])
   expect(await who(router, '/api/b')).toBe('rest')
@@ -155,11 +159,15 @@ test('asking, tracing and running agree, for any rules and any address, with the
       const unique = parts.map((part, index) => (part.startsWith(':') ? part.replace(/^:./, `:p${index}`) : part))
       return { path: `/${unique.join('/')}${open ? '/*' : ''}` }
     }),
-    fc.tuple(fc.array(segment, { maxLength: 3 }), fc.constantFrom('', '$', '/', '/?$', '[abc]', '+')).map(([parts, end]) => ({ url: `^${parts.join('/')}${end}` })),
+    fc
+      .tuple(fc.array(segment, { maxLength: 3 }), fc.constantFrom('', '$', '/', '/?$', '[abc]', '+'))
+      .map(([parts, end]) => ({ url: `^${parts.join('/')}${end}` })),
     fc.constantFrom({ url: 'b' }, { url: 'a$|^c' }, { url: '^' }),
   )
   const valid = rule.filter((value) => !('url' in value) || isExpression(value.url))
-  const address = fc.array(fc.oneof(segment, fc.constantFrom('1', '')), { maxLength: 4 }).map((parts) => `/${parts.join('/')}`)
+  const address = fc
+    .array(fc.oneof(segment, fc.constantFrom('1', '')), { maxLength: 4 })
+    .map((parts) => `/${parts.join('/')}`)
   await fc.assert(
     fc.asyncProperty(fc.array(valid, { maxLength: 8 }), address, async (rules, at) => {
       const router = URLRouter(rules.map((one, index) => ({ ...one, app: leaf(String(index)) })) as never)
@@ -188,7 +196,10 @@ function isExpression(source: string): boolean {
 
 test('100,000 rules cost a lookup no more than a few: only those that could match are asked', () => {
   let asked = 0
-  const rules = Array.from({ length: 100_000 }, (_, index) => ({ path: `/devices/${index}/state`, app: leaf(String(index)) }))
+  const rules = Array.from({ length: 100_000 }, (_, index) => ({
+    path: `/devices/${index}/state`,
+    app: leaf(String(index)),
+  }))
   const router = URLRouter([...rules, { url: '^devices/', app: countingLeaf(() => asked++) }])
   expect(router.resolve?.(scopeAt('/devices/99999/state'))?.rules[0]).toMatchObject({ route: 'URLRouter[99999]' })
   expect(router.resolve?.(scopeAt('/devices/x/y'))?.rules[0]).toMatchObject({ route: 'URLRouter[100000]' })

@@ -17,7 +17,15 @@ interface TestProtocol extends Protocol {
 }
 type Setup = Partial<{ closeTimeout: number; events: number; bytes: number; messages: number; log: Log }>
 
-const scope: BaseScope = { type: 'test', id: 's1', client: null, server: null, params: {}, route: 'a.yaml:3', state: {} }
+const scope: BaseScope = {
+  type: 'test',
+  id: 's1',
+  client: null,
+  server: null,
+  params: {},
+  route: 'a.yaml:3',
+  state: {},
+}
 
 function open(application: Application<TestProtocol>, { closeTimeout = 5000, log = silentLog, ...limits }: Setup = {}) {
   const layer = new MemoryLayer()
@@ -35,7 +43,13 @@ function open(application: Application<TestProtocol>, { closeTimeout = 5000, log
     end: ended.resolve,
     resume: () => void state.resumed++,
   }
-  const options = { layer, log, closeTimeout, limits: { ...defaultMailboxLimits, ...limits }, onEnd: () => void state.closed++ }
+  const options = {
+    layer,
+    log,
+    closeTimeout,
+    limits: { ...defaultMailboxLimits, ...limits },
+    onEnd: () => void state.closed++,
+  }
   const instance = new Instance<TestProtocol>(application, scope, transport, options)
   return { instance, layer, sent, state, ended: ended.promise }
 }
@@ -48,7 +62,8 @@ test('events arrive in order, each handled when the next one is asked for', asyn
   const { instance, ended } = open(async (_scope, receive) => {
     for (let count = 0; count < 3; count++) story.push(`took ${(await receive()).number}`)
   })
-  for (const number of [1, 2, 3]) instance.deliver(event(number), { handled: (error) => story.push(`handled ${number} ${String(error)}`) })
+  for (const number of [1, 2, 3])
+    instance.deliver(event(number), { handled: (error) => story.push(`handled ${number} ${String(error)}`) })
   await ended
   expect(story).toEqual([
     'took 1',
@@ -163,7 +178,10 @@ test('sending to a peer that is gone does nothing, and a wrong event before that
 
 test('an application that goes on after closeTimeout is abandoned and named in the log', async () => {
   const lines: string[] = []
-  const log: Log = Object.assign(Object.create(silentLog), { child: () => log, warn: (_: object, line: string) => lines.push(line) })
+  const log: Log = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    warn: (_: object, line: string) => lines.push(line),
+  })
   const forever = gate()
   const { instance, ended, layer } = open(
     async (_scope, _receive, _send, context) => {
