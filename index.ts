@@ -12,7 +12,16 @@ export type {
   State,
   Step,
 } from './src/asgi/protocol.ts'
-export type { ChannelLayer, ChannelProtocol, ChannelScope, GroupSendResult } from './src/asgi/channel-layer.ts'
+export type {
+  ChannelLayer,
+  ConsumeOptions,
+  GroupSendResult,
+  LayerStats,
+  Message,
+  Work,
+  WorkHandler,
+} from './src/asgi/channel-layer.ts'
+export type { ChannelProtocol, ChannelScope } from './src/asgi/channel.ts'
 export type { Context, Log } from './src/asgi/context.ts'
 export type { LifespanProtocol, LifespanScope } from './src/asgi/lifespan.ts'
 export type { Adapter, Connection, Delivery, Listener, Outcome, Services, Transport } from './src/asgi/adapter.ts'
@@ -20,7 +29,11 @@ export type { ProtocolDefinition } from './src/asgi/definition.ts'
 export type { RouterDefinition, RuleKey, Matcher } from './src/asgi/router.ts'
 export { SignalboxError, errorCodes, type ErrorCode } from './src/runtime/errors.ts'
 export { Consumer, type Groups } from './src/consumers/consumer.ts'
+export { ChannelConsumer } from './src/consumers/channel-consumer.ts'
 export { MemoryLayer } from './src/layers/memory.ts'
+export { RedisLayer } from './src/layers/redis.ts'
+export type { DeadLetter, LayerOptions } from './src/layers/limits.ts'
+export type { RedisLayerOptions } from './src/layers/redis-options.ts'
 export { wrap } from './src/routing/wrap.ts'
 export { defineRouter, orderedRouter } from './src/routing/router.ts'
 export { URLRouter } from './src/routing/url-router.ts'

@@ -1,5 +1,5 @@
 /** Every protocol that the gateway speaks: THE registration. A new one is its folder, and its name here. */
-import type { ChannelProtocol } from '../src/asgi/channel-layer.ts'
+import type { ChannelProtocol } from '../src/asgi/channel.ts'
 import type { ProtocolOf } from '../src/asgi/definition.ts'
 import type { LifespanProtocol } from '../src/asgi/lifespan.ts'
 import type { Application, EveryApplication } from '../src/asgi/protocol.ts'

@@ -2,17 +2,12 @@
 import type { Connection, Outcome, Services, Unrouted } from '../../src/asgi/adapter.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { answers, type SmtpAnswer } from './answers.ts'
+import type { Handling } from './handling.ts'
 import type { EmailMessage, EmailProtocol, EmailScope } from './scope.ts'
 import { messageKey, type Seen } from './seen.ts'
 import { EmailTransport, type Outbound, type Rejection } from './transport.ts'
 
 export type NewEmailScope = Unrouted<EmailScope>
-
-/** What became of a message for one recipient. */
-export type Handling =
-  | { readonly kind: 'handled' }
-  | ({ readonly kind: 'rejected'; readonly scope: EmailScope } & Rejection)
-  | { readonly kind: 'failed'; readonly answer: SmtpAnswer }
 
 export interface DeliveryOptions {
   readonly services: Services<EmailProtocol>

@@ -1,7 +1,7 @@
 /** What became of each message for each recipient, so that a message that comes again is handled only where it was not. */
 import { createHash } from 'node:crypto'
 import type { EmailMessage } from './scope.ts'
-import type { Handling } from './delivery.ts'
+import type { Handling } from './handling.ts'
 
 interface Entry {
   readonly handling: Promise<Handling>

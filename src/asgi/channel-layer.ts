@@ -1,5 +1,9 @@
 /** The channel layer: messages between scopes, of any protocol, in this process and beyond it. */
-import type { Event, Protocol, BaseScope } from './protocol.ts'
+
+/** A message between scopes: plain data whose `type` has a dot in it and names the method that handles it. */
+export interface Message {
+  readonly type: string
+}
 
 /** How many local members got a group message, and how many had no room for it. */
 export interface GroupSendResult {
@@ -16,7 +20,7 @@ export interface Work {
 }
 
 /** Handles one message of a named channel. When it settles the message is done; when it rejects, the message is tried again. */
-export type WorkHandler = (message: Event, work: Work) => Promise<void> | void
+export type WorkHandler = (message: Message, work: Work) => Promise<void> | void
 
 export interface ConsumeOptions {
   /** Ends the consuming: nothing more is taken, and what is being handled may finish. */
@@ -49,9 +53,9 @@ export interface ChannelLayer {
    * @throws SignalboxError `send_failed` when a named channel's message could not be stored.
    * @throws SignalboxError `bad_name` / `bad_message`.
    */
-  send(channel: string, message: Event): Promise<void>
+  send(channel: string, message: Message): Promise<void>
   /** The next message of a channel, which is done with that; a cancelled receive loses nothing. */
-  receive(channel: string, options?: { readonly signal?: AbortSignal }): Promise<Event>
+  receive(channel: string, options?: { readonly signal?: AbortSignal }): Promise<Message>
   /**
    * Handles a named channel's messages until the signal aborts; resolves when the last handler has settled. A message is
    * acknowledged after its handler: it is tried again, later each time, when the handler rejects, and is a dead letter after
@@ -62,7 +66,7 @@ export interface ChannelLayer {
    * Makes a channel of this process and gives its name. With `deliver` its messages are pushed there at once instead of
    * waiting for `receive`; `deliver` answers false when it has no room, and the message is dropped and counted.
    */
-  newChannel(deliver?: (message: Event) => boolean): string
+  newChannel(deliver?: (message: Message) => boolean): string
   /** Frees a channel of this process: its messages, its memberships. Unknown names are fine. */
   closeChannel(channel: string): Promise<void>
   /**
@@ -72,7 +76,7 @@ export interface ChannelLayer {
   groupAdd(group: string, channel: string): Promise<void>
   groupDiscard(group: string, channel: string): Promise<void>
   /** Never throws for a member: see the result, which counts the members in this process. */
-  groupSend(group: string, message: Event): Promise<GroupSendResult>
+  groupSend(group: string, message: Message): Promise<GroupSendResult>
   /** The channels in a group, of every process. */
   groupMembers(group: string): Promise<readonly string[]>
   /** How many they are. */
@@ -81,17 +85,4 @@ export interface ChannelLayer {
   flush(): Promise<void>
   stats(): LayerStats
   close(): Promise<void>
-}
-
-/** One named channel, served by a worker. */
-export interface ChannelScope extends BaseScope {
-  readonly type: 'channel'
-  readonly channel: string
-}
-
-/** What a worker's application receives: whatever was sent to the channel. It answers through the layer. */
-export interface ChannelProtocol extends Protocol {
-  readonly scope: ChannelScope
-  readonly receive: Event
-  readonly send: never
 }

@@ -1,150 +1,135 @@
 /** The in-memory channel layer: the default, for one process. */
 import { randomUUID } from 'node:crypto'
-import type { ChannelLayer, GroupSendResult } from '../asgi/channel-layer.ts'
+import type { ChannelLayer, ConsumeOptions, GroupSendResult, LayerStats, WorkHandler } from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
-import { SignalboxError } from '../runtime/errors.ts'
-import { Mailbox } from '../runtime/mailbox.ts'
-import { checkMessage, checkName } from './names.ts'
-
-export interface MemoryLayerOptions {
-  /** Messages that a channel holds while nobody receives them. Default 100. */
-  readonly capacity?: number
-}
-
-interface Channel {
-  readonly mailbox: Mailbox<Event>
-  /** Where messages are pushed instead of the mailbox. */
-  readonly deliver: ((message: Event) => boolean) | undefined
-  readonly groups: Set<string>
-  /** How many receives wait on it. */
-  waiting: number
-}
+import { SignalboxError, reason } from '../runtime/errors.ts'
+import { Drops } from './drops.ts'
+import { type LayerOptions, layerDefaults, tell } from './limits.ts'
+import { type Deliver, type Entry, LocalChannels } from './local.ts'
+import { seal } from './message.ts'
+import { checkName, checkNamed } from './names.ts'
+import { toJson } from './wire.ts'
+import { type Job, Retries, workOff } from './work.ts'
 
 export class MemoryLayer implements ChannelLayer {
-  readonly #capacity: number
+  readonly #options: LayerOptions
+  readonly #maxSize: number
   readonly #prefix = randomUUID().slice(0, 8)
-  readonly #channels = new Map<string, Channel>()
-  readonly #groups = new Map<string, Set<string>>()
-  readonly #dropped: Record<string, number> = {}
+  readonly #drops = new Drops()
+  readonly #local: LocalChannels
+  readonly #retries: Retries<{ readonly channel: string; readonly entry: Entry }>
   #next = 0
 
-  constructor({ capacity = 100 }: MemoryLayerOptions = {}) {
-    this.#capacity = capacity
+  constructor(options: LayerOptions = {}) {
+    this.#options = options
+    this.#maxSize = options.maxMessageSize ?? layerDefaults.maxMessageSize
+    this.#local = new LocalChannels(options, this.#drops, {
+      onExpired: (channel, entry) => this.#expired(channel, entry),
+    })
+    this.#retries = new Retries(options.retry ?? {}, ({ channel, entry }) => this.#local.putBack(channel, entry))
   }
 
   async send(channel: string, message: Event): Promise<void> {
     checkName('channel', channel)
-    // The name of a process's own channel after its end: nobody will ever receive it.
-    if (channel.includes('!') && !this.#channels.has(channel)) return this.#drop('closed')
-    if (this.#push(this.#channel(channel), checkMessage(message))) return
-    this.#drop('full')
-    throw new SignalboxError('channel_full', `channel ${channel} already holds ${this.#capacity} messages`)
+    const outcome = this.#local.send(channel, seal(message, this.#maxSize).message)
+    if (outcome === 'full' || outcome === 'overloaded') throw fullError(channel, outcome, this.#local)
   }
 
-  async receive(name: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Event> {
-    checkName('channel', name)
-    const channel = this.#channel(name)
-    channel.waiting++
-    try {
-      return await channel.mailbox.take(signal)
-    } finally {
-      channel.waiting--
-      this.#forget(name, channel)
-    }
+  async receive(channel: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Event> {
+    checkName('channel', channel)
+    return (await this.#local.take(channel, signal)).message
   }
 
-  newChannel(deliver?: (message: Event) => boolean): string {
+  async consume(channel: string, handler: WorkHandler, options: ConsumeOptions): Promise<void> {
+    checkNamed(channel)
+    await workOff(async (signal) => this.#job(channel, await this.#local.take(channel, signal)), handler, options)
+  }
+
+  newChannel(deliver?: Deliver): string {
     const name = `local.${this.#prefix}!${(++this.#next).toString(36)}`
-    this.#open(name, deliver)
+    this.#local.open(name, deliver)
     return name
   }
 
-  async closeChannel(name: string): Promise<void> {
-    const channel = this.#channels.get(name)
-    if (!channel) return
-    this.#channels.delete(name)
-    for (const group of channel.groups) this.#leave(group, name)
-    channel.mailbox.close(new SignalboxError('scope_ended', `channel ${name} is closed`))
+  async closeChannel(channel: string): Promise<void> {
+    this.#local.close(channel)
   }
 
   async groupAdd(group: string, channel: string): Promise<void> {
     checkName('group', group)
     checkName('channel', channel)
-    this.#channel(channel).groups.add(group)
-    const members = this.#groups.get(group)
-    if (members) members.add(channel)
-    else this.#groups.set(group, new Set([channel]))
+    this.#local.join(group, channel)
   }
 
-  async groupDiscard(group: string, name: string): Promise<void> {
-    const channel = this.#channels.get(name)
-    if (!channel?.groups.delete(group)) return
-    this.#leave(group, name)
-    this.#forget(name, channel)
+  async groupDiscard(group: string, channel: string): Promise<void> {
+    this.#local.leave(group, channel)
   }
 
   async groupSend(group: string, message: Event): Promise<GroupSendResult> {
     checkName('group', group)
-    // One copy for all members: they get it frozen.
-    const copy = checkMessage(message)
-    let delivered = 0
-    let dropped = 0
-    for (const name of this.#groups.get(group) ?? []) {
-      if (this.#push(this.#channel(name), copy)) delivered++
-      else {
-        dropped++
-        this.#drop('full')
-      }
-    }
-    return { delivered, dropped }
+    return this.#local.groupSend(group, seal(message, this.#maxSize).message)
   }
 
   async groupMembers(group: string): Promise<readonly string[]> {
-    return [...(this.#groups.get(group) ?? [])]
+    return this.#local.members(group)
+  }
+
+  async groupSize(group: string): Promise<number> {
+    return this.#local.members(group).length
   }
 
   async flush(): Promise<void> {
-    for (const name of this.#channels.keys()) void this.closeChannel(name)
-    this.#groups.clear()
+    this.#retries.clear()
+    this.#local.clear()
   }
 
-  stats(): { readonly channels: number; readonly groups: number; readonly dropped: Readonly<Record<string, number>> } {
-    return { channels: this.#channels.size, groups: this.#groups.size, dropped: { ...this.#dropped } }
+  stats(): LayerStats {
+    return { ...this.#local.size, dropped: this.#drops.counts() }
   }
 
   async close(): Promise<void> {
     await this.flush()
   }
 
-  #push({ deliver, mailbox }: Channel, message: Event): boolean {
-    if (deliver) return deliver(message)
-    if (mailbox.length >= this.#capacity) return false
-    mailbox.put(message)
-    return true
+  #job(channel: string, entry: Entry): Job {
+    const attempt = entry.failures + 1
+    return {
+      message: entry.message,
+      attempt,
+      done: () => Promise.resolve(),
+      failed: async (error, stopped) => {
+        if (this.#retries.isLast(attempt)) {
+          this.#drops.add('dead')
+          tell(this.#options, {
+            channel,
+            message: toJson({ message: entry.message, special: true }),
+            attempts: attempt,
+            reason: 'failed',
+            error: reason(error),
+          })
+        } else await this.#retries.later({ channel, entry: { ...entry, failures: attempt } }, attempt, stopped)
+      },
+    }
   }
 
-  #channel(name: string): Channel {
-    return this.#channels.get(name) ?? this.#open(name)
+  #expired(channel: string, { message, failures }: Entry): void {
+    if (channel.includes('!')) return
+    const error = 'no worker took it in time'
+    tell(this.#options, {
+      channel,
+      message: toJson({ message, special: true }),
+      attempts: failures,
+      reason: 'expired',
+      error,
+    })
   }
+}
 
-  #open(name: string, deliver?: (message: Event) => boolean): Channel {
-    const channel: Channel = { mailbox: new Mailbox(), deliver, groups: new Set(), waiting: 0 }
-    this.#channels.set(name, channel)
-    return channel
-  }
-
-  /** Frees a named channel that holds nothing and that nobody waits for. Those of `newChannel` live until they are closed. */
-  #forget(name: string, { mailbox, groups, waiting }: Channel): void {
-    if (waiting === 0 && mailbox.length === 0 && groups.size === 0 && !name.includes('!')) this.#channels.delete(name)
-  }
-
-  #leave(group: string, channel: string): void {
-    const members = this.#groups.get(group)
-    members?.delete(channel)
-    if (members?.size === 0) this.#groups.delete(group)
-  }
-
-  #drop(why: string): void {
-    this.#dropped[why] = (this.#dropped[why] ?? 0) + 1
-  }
+/** What a sender is told; see `ChannelLayer.send`. */
+export function fullError(channel: string, outcome: 'full' | 'overloaded', { limits }: LocalChannels): SignalboxError {
+  const why =
+    outcome === 'full'
+      ? `channel ${channel} already holds ${limits.capacity(channel)} messages`
+      : 'all channels together are full'
+  return new SignalboxError('channel_full', why)
 }

@@ -1,6 +1,6 @@
 /** ChannelNameRouter: routes the named channels that workers serve. */
 import { z } from 'zod'
-import type { ChannelProtocol, ChannelScope } from '../asgi/channel-layer.ts'
+import type { ChannelProtocol, ChannelScope } from '../asgi/channel.ts'
 import type { RouterDefinition } from '../asgi/router.ts'
 import { defineRouter } from './router.ts'
 

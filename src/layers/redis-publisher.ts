@@ -1,0 +1,51 @@
+/** What goes to other processes: published at once, at most once, and bounded while Redis is slow. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Drops } from './drops.ts'
+import type { RedisBase } from './redis-base.ts'
+
+/** When so much waits for Redis to take it, senders wait too, for a moment: a burst is slowed down, and nobody is stopped. */
+const slow = 128 * 1024
+const moment = 1000
+
+/** And when so much waits, what is sent is dropped. The unit is characters. */
+const most = 64 * 1024 * 1024
+
+/** What a command costs besides its text. */
+const overhead = 500
+
+export class Publisher {
+  readonly #base: RedisBase
+  readonly #drops: Drops
+  /** What Redis has not yet taken. */
+  #unsent = 0
+  #moment: Promise<void> | undefined
+
+  constructor(base: RedisBase, drops: Drops) {
+    this.#base = base
+    this.#drops = drops
+  }
+
+  /** Written before it returns, so that each sender's order holds. `unheard`: to be counted when nobody listens. */
+  async publish(name: string, message: string, unheard?: 'closed'): Promise<void> {
+    const { link } = this.#base
+    if (!link || this.#unsent > most) {
+      this.#drops.add('unreachable')
+      return
+    }
+    const cost = message.length + overhead
+    this.#unsent += cost
+    const sent = link.publish(name, message).then(
+      (count) => {
+        this.#unsent -= cost
+        if (count === 0 && unheard) this.#drops.add(unheard)
+      },
+      () => {
+        this.#unsent -= cost
+        this.#drops.add('unreachable')
+      },
+    )
+    if (this.#unsent <= slow) return
+    this.#moment ??= pause(moment, undefined, { ref: false }).then(() => void (this.#moment = undefined))
+    await Promise.race([sent, this.#moment])
+  }
+}

@@ -1,0 +1,109 @@
+/** A real redis-server for a test: on a free port, in a folder of its own, stopped by its process id. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+export class RedisServer {
+  readonly port: number
+  readonly #args: readonly string[]
+  readonly #folder = mkdtempSync(join(tmpdir(), 'signalbox-redis-'))
+  #process: ChildProcess | undefined
+
+  /** `args` are further options of redis-server. Nothing is kept on disk, unless they say so. */
+  static async start(...args: readonly string[]): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), args)
+    await server.start()
+    return server
+  }
+
+  private constructor(port: number, args: readonly string[]) {
+    this.port = port
+    this.#args = args
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  async start(): Promise<void> {
+    const place = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--daemonize', 'no']
+    const child = spawn('redis-server', [...place, '--save', '', '--appendonly', 'no', ...this.#args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    this.#process = child
+    for await (const line of createInterface({ input: child.stdout }))
+      if (line.includes('Ready to accept connections')) break
+    child.stdout.resume()
+    if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`)
+  }
+
+  /** As a crash: nothing is said to anybody. */
+  async kill(): Promise<void> {
+    const child = this.#process
+    this.#process = undefined
+    if (!child) return
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+
+  /** It takes connections and commands, and says nothing, until `wake`. */
+  hang(): void {
+    this.#process?.kill('SIGSTOP')
+  }
+
+  wake(): void {
+    this.#process?.kill('SIGCONT')
+  }
+
+  async stop(): Promise<void> {
+    await this.kill()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  async cli(...args: readonly string[]): Promise<string> {
+    const { stdout } = await run('redis-cli', ['-h', '127.0.0.1', '-p', String(this.port), ...args])
+    return stdout.trim()
+  }
+
+  /** Every command that clients send from now on, without what scripts do, until `stop`. */
+  async monitor(): Promise<{ readonly stop: () => Promise<readonly string[]> }> {
+    const socket = connect(this.port, '127.0.0.1')
+    const lines: string[] = []
+    const ended = Promise.withResolvers<void>()
+    const started = Promise.withResolvers<void>()
+    createInterface({ input: socket }).on('line', (line) => {
+      if (line === '+OK') started.resolve()
+      else if (line.includes('"end-of-monitor"')) ended.resolve()
+      else if (!line.includes(' lua] ')) lines.push(line.replace(/^\+\S+ \[[^\]]*\] /, ''))
+    })
+    socket.write('MONITOR\r\n')
+    await started.promise
+    return {
+      stop: async () => {
+        await this.cli('ECHO', 'end-of-monitor')
+        await ended.promise
+        socket.destroy()
+        // Whatever redis-cli itself says when it comes.
+        return lines.filter((line) => !/^"(COMMAND|HELLO|CLIENT|command)"/.test(line))
+      },
+    }
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}

@@ -1,0 +1,174 @@
+/** The part of the contract that is about work: named channels and those who consume them. */
+import { describe, expect } from '@jest/globals'
+import type { Event } from '../../src/asgi/protocol.ts'
+import type { DeadLetter } from '../../src/layers/limits.ts'
+import { type MakeLayer, layerTest } from './with-layer.ts'
+import { text, until, wordsOf } from './messages.ts'
+
+export function workContract(name: string, makeLayer: MakeLayer): void {
+  const withLayer = layerTest(makeLayer)
+
+  describe(`${name}: work`, () => {
+    const retry = { delay: 1, maxDelay: 2, attempts: 3 }
+
+    withLayer('messages are handled in order, one at a time', undefined, async (layer) => {
+      for (const words of ['1', '2', '3']) await layer.send('work', text(words))
+      const controller = new AbortController()
+      const log: string[] = []
+      const handler = async (message: Event) => {
+        log.push(`${wordsOf(message)} starts`)
+        await new Promise((resolve) => setImmediate(resolve))
+        log.push(`${wordsOf(message)} ends`)
+        if (wordsOf(message) === '3') controller.abort()
+      }
+      await layer.consume('work', handler, { signal: controller.signal })
+      expect(log).toEqual(['1 starts', '1 ends', '2 starts', '2 ends', '3 starts', '3 ends'])
+    })
+
+    withLayer('no more messages than the concurrency are handled at once', undefined, async (layer) => {
+      for (let number = 0; number < 10; number++) await layer.send('work', text(String(number)))
+      const controller = new AbortController()
+      let [now, most, done] = [0, 0, 0]
+      const handler = async () => {
+        most = Math.max(most, ++now)
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        now--
+        if (++done === 10) controller.abort()
+      }
+      await layer.consume('work', handler, { signal: controller.signal, concurrency: 3 })
+      expect([most, done]).toEqual([3, 10])
+    })
+
+    withLayer('each message has one of several workers', undefined, async (layer) => {
+      const controller = new AbortController()
+      const { signal } = controller
+      const handled: string[] = []
+      const handler = (message: Event) => {
+        handled.push(wordsOf(message))
+        if (handled.length === 50) controller.abort()
+      }
+      const workers = [
+        layer.consume('work', handler, { signal }),
+        layer.consume('work', handler, { signal, concurrency: 2 }),
+      ]
+      for (let number = 0; number < 50; number++) await layer.send('work', text(String(number)))
+      await Promise.all(workers)
+      expect(handled.toSorted()).toEqual(Array.from({ length: 50 }, (_, number) => String(number)).toSorted())
+    })
+
+    withLayer(
+      'a message whose handler rejects is tried again, later, and others go before it',
+      { retry },
+      async (layer) => {
+        await layer.send('work', text('bad'))
+        await layer.send('work', text('good'))
+        const controller = new AbortController()
+        const log: string[] = []
+        const handler = async (message: Event, { attempt }: { readonly attempt: number }) => {
+          log.push(`${wordsOf(message)} ${attempt}`)
+          if (wordsOf(message) === 'bad' && attempt < 3) throw new Error('not yet')
+          if (attempt === 3) controller.abort()
+        }
+        await layer.consume('work', handler, { signal: controller.signal })
+        expect(log.toSorted()).toEqual(['bad 1', 'bad 2', 'bad 3', 'good 1'])
+        expect(log[0]).toBe('bad 1')
+        expect(layer.stats().dropped).toEqual({})
+      },
+    )
+
+    const letters: DeadLetter[] = []
+    const tellAndFail = (letter: DeadLetter) => {
+      letters.push(letter)
+      throw new Error('which must stop nobody')
+    }
+    withLayer(
+      'a message is a dead letter after its last attempt',
+      { retry, onDeadLetter: tellAndFail },
+      async (layer) => {
+        await layer.send('work', text('bad'))
+        const controller = new AbortController()
+        const attempts: number[] = []
+        const handler = (_: Event, { attempt }: { readonly attempt: number }) => {
+          attempts.push(attempt)
+          throw new Error('never')
+        }
+        const working = layer.consume('work', handler, { signal: controller.signal })
+        await until(() => letters.length > 0)
+        controller.abort()
+        await working
+        expect(attempts).toEqual([1, 2, 3])
+        expect(letters).toEqual([
+          { channel: 'work', message: JSON.stringify(text('bad')), attempts: 3, reason: 'failed', error: 'never' },
+        ])
+        expect(layer.stats().dropped).toEqual({ dead: 1 })
+      },
+    )
+
+    const slow = { capacity: 1000, retry: { delay: 60_000 } }
+    withLayer(
+      'not more than 100 failed messages wait beside their workers, and a stop does not wait for them',
+      slow,
+      async (layer) => {
+        for (let number = 0; number < 110; number++) await layer.send('work', text(String(number)))
+        const controller = new AbortController()
+        let tried = 0
+        const fail = () => Promise.reject(new Error(`never ${++tried}`))
+        const working = layer.consume('work', fail, { signal: controller.signal })
+        await until(() => tried >= 101)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        expect(tried).toBe(101)
+        controller.abort()
+        await working
+      },
+    )
+
+    withLayer(
+      'when it is told to stop it takes nothing more, and lets what it handles finish',
+      undefined,
+      async (layer) => {
+        const controller = new AbortController()
+        const release = Promise.withResolvers<void>()
+        const started = Promise.withResolvers<void>()
+        const handled: string[] = []
+        const handler = async (message: Event) => {
+          started.resolve()
+          await release.promise
+          handled.push(wordsOf(message))
+        }
+        let over = false
+        const working = layer.consume('work', handler, { signal: controller.signal }).then(() => void (over = true))
+        await layer.send('work', text('1'))
+        await layer.send('work', text('2'))
+        await started.promise
+        controller.abort()
+        await new Promise((resolve) => setImmediate(resolve))
+        expect(over).toBe(false)
+        release.resolve()
+        await working
+        expect(handled).toEqual(['1'])
+        await expect(layer.receive('work')).resolves.toEqual(text('2'))
+        await layer.consume('work', handler, { signal: AbortSignal.abort() })
+      },
+    )
+
+    withLayer('what is being handled takes no room in the channel', { capacity: 1 }, async (layer) => {
+      const controller = new AbortController()
+      const release = Promise.withResolvers<void>()
+      const started = Promise.withResolvers<void>()
+      const working = layer.consume('work', () => (started.resolve(), release.promise), { signal: controller.signal })
+      await layer.send('work', text('1'))
+      await started.promise
+      await layer.send('work', text('2'))
+      await expect(layer.send('work', text('3'))).rejects.toMatchObject({ code: 'channel_full' })
+      controller.abort()
+      release.resolve()
+      await working
+    })
+
+    withLayer('only named channels carry work', undefined, async (layer) => {
+      const { signal } = new AbortController()
+      await expect(layer.consume(layer.newChannel(), () => {}, { signal })).rejects.toMatchObject({ code: 'bad_name' })
+      await expect(layer.consume('a b', () => {}, { signal })).rejects.toMatchObject({ code: 'bad_name' })
+    })
+  })
+}
