@@ -4,3 +4,4 @@ export { HttpCommunicator, type HttpRequestLike, type HttpResponseLike } from '.
 export { WebsocketCommunicator, type HandshakeLike, type HandshakeAnswer } from './protocols/websocket/communicator.ts'
 export { EmailCommunicator } from './protocols/email/communicator.ts'
 export { SmsCommunicator } from './protocols/sms/communicator.ts'
+export { MqttCommunicator, type MqttCommunicatorOptions, type Published } from './protocols/mqtt/communicator.ts'

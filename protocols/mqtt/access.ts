@@ -82,7 +82,7 @@ export class Rights {
   }
 }
 
-/** Without a rule, when a name would be more than the one level that its placeholder stands for. */
+/** No rule at all, when a name that it asks for is empty. */
 function filled(filter: string, username: string, clientId: string): readonly (readonly FilterLevel[])[] {
   const levels: FilterLevel[] = []
   for (const level of parseFilter(filter)) {
@@ -91,8 +91,8 @@ function filled(filter: string, username: string, clientId: string): readonly (r
       continue
     }
     const text = level.text.replaceAll(/%[uc]/g, (placeholder) => (placeholder === '%u' ? username : clientId))
-    // A client that calls itself + must not get every client's topics. Nor is an empty name anybody's.
-    if (/[/+#]/.test(text) || text === '') return []
+    if (text === '') return []
+    // Literally, whatever it is: a client that calls itself + does not get every client's topics.
     levels.push(literal(text))
   }
   return [levels]

@@ -6,7 +6,7 @@ import { defaultMailboxLimits, Instance } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { Mailbox } from '../../src/runtime/mailbox.ts'
 import type { CommunicatorOptions } from '../../src/testing/application-communicator.ts'
-import { Instances } from './instances.ts'
+import { Instances, type PublishDraft } from './instances.ts'
 import type { MqttProtocol, MqttPublishSend, MqttScope, Qos } from './scope.ts'
 import type { Settled } from './slot.ts'
 
@@ -86,7 +86,7 @@ export class MqttCommunicator {
     { qos = 0, retain = false, dup = false }: { qos?: Qos; retain?: boolean; dup?: boolean } = {},
   ): Promise<void> {
     const bytes = new Uint8Array(Buffer.from(payload as Uint8Array))
-    const event = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup } as const
+    const event: PublishDraft = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup, params: {} }
     await this.#settled((done) => this.#instances.publish(event, done))
   }
 

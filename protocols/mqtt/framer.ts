@@ -4,8 +4,10 @@ import { packetLength, packetType, packetTypes, ProtocolViolation } from './pack
 /** Holds at most one packet that has not come completely; its length is known, and limited, after five bytes. */
 export class Framer {
   readonly #maxPacketSize: number
-  /** What has come and was not taken. When `#copied`, it is the start of a larger buffer of our own. */
+  /** What has come; from `#at` on it was not taken. */
   #bytes: Buffer = Buffer.alloc(0)
+  #at = 0
+  /** The larger buffer of our own that `#bytes` is the start of, while we collect. */
   #room: Buffer | undefined
   #first = true
 
@@ -15,23 +17,15 @@ export class Framer {
 
   /** How many bytes have come and were not taken. */
   get buffered(): number {
-    return this.#bytes.length
+    return this.#bytes.length - this.#at
   }
 
   put(chunk: Buffer): void {
-    if (this.#bytes.length === 0) {
+    if (this.buffered === 0) {
       this.#bytes = chunk
       this.#room = undefined
-      return
-    }
-    const length = this.#bytes.length + chunk.length
-    if (!this.#room || this.#room.length < length) {
-      // Twice as large each time: a client that sends byte by byte makes us copy each byte a few times, no more.
-      this.#room = Buffer.allocUnsafeSlow(Math.max(length, Math.min(2 * length, this.#maxPacketSize)))
-      this.#bytes.copy(this.#room)
-    }
-    chunk.copy(this.#room, this.#bytes.length)
-    this.#bytes = this.#room.subarray(0, length)
+    } else this.#append(chunk)
+    this.#at = 0
   }
 
   /**
@@ -39,22 +33,37 @@ export class Framer {
    * @throws ProtocolViolation when it is too large, its length is malformed, or the first one is no CONNECT.
    */
   next(): Buffer | undefined {
-    if (this.#bytes.length === 0) return undefined
+    const bytes = this.#bytes
+    const start = this.#at
+    if (start === bytes.length) return undefined
     // [MQTT-3.1.0-1]. Known from the first byte: this is where a browser that has lost its way is turned away.
-    if (this.#first && packetType(this.#bytes) !== packetTypes.connect) {
+    if (this.#first && packetType(bytes, start) !== packetTypes.connect) {
       throw new ProtocolViolation('the first packet is no CONNECT')
     }
-    const length = packetLength(this.#bytes)
+    const length = packetLength(bytes, start)
     if (length === undefined) return undefined
     if (length > this.#maxPacketSize) {
       throw new ProtocolViolation(`a packet of ${length} bytes: at most ${this.#maxPacketSize} are taken`)
     }
-    if (this.#bytes.length < length) return undefined
+    if (bytes.length - start < length) return undefined
     this.#first = false
-    const packet = this.#bytes.subarray(0, length)
-    this.#bytes = this.#bytes.subarray(length)
-    // What follows must not be put over the packet that was given out: its room is not ours any more.
+    this.#at = start + length
+    // What follows must not be put over the packet that is given out: its room is not ours any more.
     this.#room = undefined
-    return packet
+    return bytes.subarray(start, start + length)
+  }
+
+  #append(chunk: Buffer): void {
+    const held = this.#bytes.subarray(this.#at)
+    const length = held.length + chunk.length
+    let room = this.#room
+    if (!room || room.length < length) {
+      // Twice as large each time: a client that sends byte by byte makes us copy each byte a few times, no more.
+      room = Buffer.allocUnsafeSlow(Math.max(length, Math.min(2 * length, this.#maxPacketSize)))
+      held.copy(room)
+      this.#room = room
+    }
+    chunk.copy(room, held.length)
+    this.#bytes = room.subarray(0, length)
   }
 }

@@ -228,7 +228,7 @@ export class Gate extends Duplex {
     while (!this.#sealed && !this.#violation && !this.#isBacklogFull()) {
       const packet = this.#next()
       if (!packet) return
-      this.#sign()
+      if (this.#bytesSinceSign > 0) this.#sign()
       const type = packetType(packet)
       if (type === packetTypes.pingreq && this.#stage === 'open') {
         // [MQTT-3.12.4-1]. To a client that does not read, one answer less makes no difference.
@@ -258,29 +258,24 @@ export class Gate extends Duplex {
 
   /** Whether anything passed. */
   #pass(): boolean {
+    const waiting = this.#waiting
     let passed = 0
-    let run: Buffer | undefined
-    for (let packet = this.#waiting[0]; packet && this.#mayPass(packet); packet = this.#waiting[++passed]) {
+    let start = 0
+    for (let packet = waiting[0]; packet && this.#mayPass(packet); packet = waiting[++passed]) {
       this.#note(packet)
-      run = this.#extend(run, packet)
+      if (passed > start && !follows(waiting[passed - 1] as Buffer, packet)) {
+        this.push(inOnePiece(waiting, start, passed))
+        start = passed
+      }
     }
-    if (!run) return false
-    this.#waiting.splice(0, passed)
-    this.#wanted = this.push(run)
+    if (passed === 0) return false
+    this.#wanted = this.push(inOnePiece(waiting, start, passed))
+    if (passed === waiting.length) waiting.length = 0
+    else waiting.splice(0, passed)
     // Aedes holds 'readable' events against the packets it is busy with, and reads when they are even. It is to read now:
     // how much it is busy with is decided here.
     for (let tries = 0; tries <= this.#limits.window && this.readableLength > 0; tries++) this.emit('readable')
     return true
-  }
-
-  /** Packets that came in one piece are handed on in one piece. */
-  #extend(run: Buffer | undefined, packet: Buffer): Buffer {
-    if (!run) return packet
-    if (run.buffer === packet.buffer && run.byteOffset + run.length === packet.byteOffset) {
-      return Buffer.from(run.buffer, run.byteOffset, run.length + packet.length)
-    }
-    this.push(run)
-    return packet
   }
 
   #mayPass(packet: Buffer): boolean {
@@ -349,4 +344,16 @@ export class Gate extends Duplex {
       this.#source.resume()
     }
   }
+}
+
+function follows(before: Buffer, packet: Buffer): boolean {
+  return before.buffer === packet.buffer && before.byteOffset + before.length === packet.byteOffset
+}
+
+/** Packets that came in one piece are handed on in one piece. */
+function inOnePiece(packets: readonly Buffer[], start: number, end: number): Buffer {
+  const first = packets[start] as Buffer // there is one between `start` and `end`
+  if (end - start === 1) return first
+  const last = packets[end - 1] as Buffer
+  return Buffer.from(first.buffer, first.byteOffset, last.byteOffset + last.length - first.byteOffset)
 }

@@ -46,8 +46,10 @@ export class Inbound {
   readonly #entries: Entry[] = []
   /** Those that the application does not have yet: one is being looked up, the others are behind it. */
   readonly #arriving: Entry[] = []
-  /** Handed back, and not brokered yet. */
-  readonly #released = new Map<PublishPacket, Entry>()
+  /** Aedes is told to go on with it: except with QoS 2 it hands it back before it returns. */
+  #handing: Entry | undefined
+  /** Those with QoS 2 that Aedes goes on with. */
+  readonly #storing = new Map<PublishPacket, Entry>()
   /** Handed back with QoS 1, and not acknowledged yet. */
   readonly #unacknowledged: Entry[] = []
   /** Messages of QoS 2 that the store does not know yet, by packet identifier. */
@@ -79,7 +81,7 @@ export class Inbound {
 
   /** What Aedes hands back: undefined for what is not from `publish`. */
   handedBack(packet: PublishPacket): Returned | undefined {
-    const entry = this.#released.get(packet)
+    const entry = this.#handing?.packet === packet ? this.#handing : this.#storing.get(packet)
     if (!entry) return undefined
     packet.qos = entry.qos
     return { dropped: entry.dropped, done: (error) => this.#brokered(entry, error) }
@@ -150,16 +152,19 @@ export class Inbound {
     }
     // What Aedes stores before it brokers it would be overtaken by what comes after it.
     if (qos === 2 || packet.retain) this.#alone = entry
-    this.#released.set(packet, entry)
     if (qos === 1) this.#unacknowledged.push(entry)
     // With QoS 0 Aedes brokers it, and leaves the rest to us. Of a client that is gone it would not even do that.
     if (qos === 1 || (qos === 2 && this.#host.closed && !this.#host.lasting)) packet.qos = 0
+    if (packet.qos === 2) this.#storing.set(packet, entry)
+    const before = this.#handing
+    this.#handing = entry
     done(null)
+    this.#handing = before
   }
 
   #brokered(entry: Entry, error: unknown): void {
     const { packet, qos } = entry
-    this.#released.delete(packet)
+    if (qos === 2) this.#storing.delete(packet)
     // With an error Aedes closes the connection, and the client will try again.
     if (qos === 1 && !error) this.#acknowledge(entry)
     else if (qos === 2) this.#incomplete.delete(packet.messageId ?? 0)

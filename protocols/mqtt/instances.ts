@@ -7,6 +7,9 @@ import { Slot, type ConnectAnswer, type Settled, type SlotOptions } from './slot
 /** How many topics of a client are remembered with the rule that takes them. */
 const remembered = 1000
 
+/** A publish whose params are still to be filled in. */
+export type PublishDraft = Omit<MqttPublish, 'params'> & { params: Params }
+
 interface Target {
   readonly slot: Slot
   readonly params: Params
@@ -36,17 +39,20 @@ export class Instances {
   }
 
   /** An event that nobody takes counts as handled. */
-  publish(event: Omit<MqttPublish, 'params'>, done: Settled): void {
+  publish(event: PublishDraft, done: Settled): void {
     let target: Target | undefined
     try {
       target = this.#whole ?? this.#route(event.topic)
     } catch (error) {
       // A router of the user's that cannot be asked: nobody was opened for this event who could fail on it.
       const scope = { ...this.#scope, topic: event.topic, id: '', params: {}, route: '', state: {} }
-      this.#options.services.failed(scope, { ...event, params: {} } as MqttPublish, error)
+      this.#options.services.failed(scope, event, error)
       return done(error)
     }
-    if (target) return target.slot.put({ ...event, params: target.params }, event.payload.length, done)
+    if (target) {
+      event.params = target.params
+      return target.slot.put(event, event.payload.length, done)
+    }
     this.#options.services.unrouted({ ...this.#scope, topic: event.topic }, event.topic)
     return done()
   }

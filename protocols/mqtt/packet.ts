@@ -34,16 +34,17 @@ export class ProtocolViolation extends Error {
   }
 }
 
-export const packetType = (packet: Uint8Array) => (packet[0] as number) >> 4 // a packet has at least two bytes
+/** Of the packet that starts at `start`, which is there. */
+export const packetType = (bytes: Uint8Array, start = 0) => (bytes[start] as number) >> 4
 
 /**
- * The length of the packet that starts here, with its header; undefined when the header has not come completely.
+ * The length of the packet that starts at `start`, with its header; undefined when the header has not come completely.
  * @throws ProtocolViolation when the remaining length goes on after four bytes.
  */
-export function packetLength(bytes: Uint8Array): number | undefined {
+export function packetLength(bytes: Uint8Array, start: number): number | undefined {
   let length = 0
   for (let index = 1; index <= 4; index++) {
-    const byte = bytes[index]
+    const byte = bytes[start + index]
     if (byte === undefined) return undefined
     length += (byte & 0x7f) * 128 ** (index - 1)
     if (byte < 0x80) return index + 1 + length
@@ -140,8 +141,10 @@ function checkPublish(packet: Buffer, start: number, flags: number, limits: Topi
     throw new ProtocolViolation(`a topic of ${end - topic} bytes: at most ${limits.maxTopicLength} are taken`)
   }
   let levels = 1
+  let anyBits = 0
   for (let index = topic; index < end; index++) {
     const byte = packet[index] as number // inside the packet, as compared above
+    anyBits |= byte
     if (byte === 0x2f) levels++
     else if (byte === 0x2b || byte === 0x23) throw new ProtocolViolation('the topic has a wildcard') // [MQTT-3.3.2-2]
     else if (byte === 0) throw new ProtocolViolation('the topic has a NUL character') // [MQTT-1.5.3-2]
@@ -149,7 +152,8 @@ function checkPublish(packet: Buffer, start: number, flags: number, limits: Topi
   if (levels > limits.maxTopicLevels) {
     throw new ProtocolViolation(`a topic of ${levels} levels: at most ${limits.maxTopicLevels} are taken`)
   }
-  if (!isUtf8(packet.subarray(topic, end))) throw new ProtocolViolation('the topic is not UTF-8') // [MQTT-1.5.3-1]
+  // [MQTT-1.5.3-1]
+  if (anyBits > 0x7f && !isUtf8(packet.subarray(topic, end))) throw new ProtocolViolation('the topic is not UTF-8')
 }
 
 function checkFilters(reader: Reader, limits: PacketLimits, withQos: boolean): void {

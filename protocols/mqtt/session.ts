@@ -5,7 +5,7 @@ import type { Log } from '../../src/asgi/context.ts'
 import { returnCodes, type Access, type ReturnCode, type Rights } from './access.ts'
 import type { Gate } from './gate.ts'
 import { Inbound, type InboundHost } from './inbound.ts'
-import { Instances } from './instances.ts'
+import { Instances, type PublishDraft } from './instances.ts'
 import type { MqttPublishSend, MqttScope } from './scope.ts'
 import type { SlotOptions } from './slot.ts'
 import type { SessionStore } from './store.ts'
@@ -284,7 +284,7 @@ export class Session {
   #deliver({ topic, payload, qos, retain, dup }: PublishPacket, done: () => void): void {
     // A copy: what it came in has other packets in it.
     const bytes = new Uint8Array(typeof payload === 'string' ? Buffer.from(payload) : payload)
-    const event = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup } as const
+    const event: PublishDraft = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup, params: {} }
     if (this.#instances) this.#instances.publish(event, done)
     else done()
   }

@@ -95,6 +95,11 @@ describe('rights', () => {
     )
   })
 
+  test('of a user are not those of nobody', () => {
+    const nobody = new Rights({ publish: ['users/%u/x', 'open'], subscribe: [] }, '', 'c1')
+    expect(['users//x', 'open'].map((topic) => nobody.mayPublish(topic))).toEqual([false, true])
+  })
+
   test('of so many topics are remembered that memory has a bound', () => {
     const ann = rights(['a/#'])
     for (let index = 0; index < 5000; index++) expect(ann.mayPublish(`a/${index}`)).toBe(true)
@@ -171,7 +176,7 @@ describe('a user without the right', () => {
 
   test('is refused a subscription, which is not kept either', async () => {
     const { application, events } = recorder()
-    await using server = await serveMqtt(application, { users, persistence: 'disk' })
+    await using server = await serveMqtt(application, { users, persistence: 'disk', maxQueued: 1 })
     const options = { clientId: 'device', clean: false, username: 'ann', password: 'secret' }
     const ann = await server.connect(options)
     const granted: number[] = []

@@ -1,7 +1,9 @@
 /** MQTT from the wire to the application and back: scopes, events, instances, and what the application may say. */
 import { describe, expect, test } from '@jest/globals'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MqttConsumer } from '../../../protocols/mqtt/consumer.ts'
 import { TopicRouter } from '../../../protocols/mqtt/router.ts'
+import type { MqttPublish } from '../../../protocols/mqtt/scope.ts'
 import { hasCode } from '../../../src/runtime/errors.ts'
 import { bytes, connack, messagesOf, nextMessage, recorder, serveMqtt, until, type MqttApplication } from './support.ts'
 
@@ -146,6 +148,24 @@ describe('below a TopicRouter', () => {
     await client.until(/\x40\x02\x00\x01\x40\x02\x00\x02$/)
   })
 
+  test('many messages for a slow rule hold up no later one for another', async () => {
+    const first = recorder(() => new Promise(() => undefined))
+    const second = recorder()
+    const application = TopicRouter([
+      { topic: 'slow', app: first.application },
+      { topic: 'fast', app: second.application },
+    ])
+    await using server = await serveMqtt(application, {}, { closeTimeout: 10 })
+    const client = await server.raw()
+    client.send(bytes.connect())
+    await client.until(/^\x20\x02\x00\x00$/)
+    client.send(Buffer.concat(Array.from({ length: 10 }, () => bytes.publish('slow', 'x'))))
+    await until(() => first.texts().length === 1)
+    client.send(bytes.publish('fast', 'y'))
+    await until(() => second.texts().length === 1)
+    client.reset()
+  })
+
   test('an instance that closes cuts the connection, and subscriptions are told to those that are open', async () => {
     const { application, types } = recorder((_, consumer) => consumer.close())
     await using server = await serveMqtt(TopicRouter([{ topic: 'a', app: application }]))
@@ -263,6 +283,29 @@ describe('an application that fails on a publish', () => {
     await client.publishAsync('t', 'b', { qos: 1 })
     expect(server.test.failed).toEqual([])
     expect(server.test.outcomes).toHaveLength(1)
+  })
+
+  test('over something else, while a publish is waiting, hands that one to a fresh instance', async () => {
+    class Member extends MqttConsumer {
+      override groups = ['everyone']
+      async 'test.raise'(): Promise<void> {
+        raising.resolve()
+        await sleep(20)
+        throw new Error('as told')
+      }
+      override async message({ payload }: MqttPublish): Promise<void> {
+        handled.push(Buffer.from(payload).toString())
+      }
+    }
+    const raising = Promise.withResolvers<void>()
+    const handled: string[] = []
+    await using server = await serveMqtt(Member.asApplication())
+    const client = await server.connect()
+    await client.publishAsync('t', 'a', { qos: 1 })
+    await server.test.layer.groupSend('everyone', { type: 'test.raise' })
+    await raising.promise
+    await Promise.all(['b', 'c'].map((text) => client.publishAsync('t', text, { qos: 1 })))
+    expect([handled, server.test.failed]).toEqual([['a', 'b', 'c'], []])
   })
 })
 
@@ -429,6 +472,56 @@ test('PUBACK comes when the application is done, and not before the message is b
   done.resolve()
   const text = await client.until(/\x40\x02\x00\x07/)
   expect(text).toContain('\x30\x04\x00\x01tx')
+})
+
+test('acknowledgements keep their order, whatever takes longer to broker', async () => {
+  const { application } = recorder()
+  await using server = await serveMqtt(application)
+  const subscriber = await server.connect()
+  await subscriber.subscribeAsync('wanted', { qos: 1 })
+  const client = await server.raw()
+  const packets = Array.from({ length: 20 }, (_, index) =>
+    bytes.publish(index % 2 ? 'unwanted' : 'wanted', 'x', { qos: 1, id: index + 1 }),
+  )
+  client.send(bytes.connect(), Buffer.concat(packets))
+  await until(() => client.text.length === 4 + 4 * packets.length)
+  const ids = packets.map((_, index) => client.text.charCodeAt(4 + 4 * index + 3))
+  expect(ids).toEqual(packets.map((_, index) => index + 1))
+})
+
+test("a message that has to be stored is not lost when another client's overtakes it", async () => {
+  const { application } = recorder()
+  await using server = await serveMqtt(application, { persistence: 'disk' })
+  const subscriber = await server.connect()
+  await subscriber.subscribeAsync('#', { qos: 1 })
+  const [first, second] = await Promise.all([server.connect(), server.connect()])
+  const count = 100
+  const sent = Array.from({ length: count }, (_, index) => [
+    first.publishAsync('kept', String(index), { qos: 0, retain: true }),
+    second.publishAsync('passing', String(index), { qos: 0 }),
+  ])
+  await Promise.all(sent.flat())
+  await until(() => messagesOf(subscriber).length === 2 * count)
+  for (const topic of ['kept', 'passing']) {
+    const own = messagesOf(subscriber).filter((message) => message.startsWith(topic))
+    expect(own).toEqual(own.map((_, index) => `${topic} ${index}`))
+  }
+})
+
+test('a clean session that broke off in the middle of QoS 2 leaves nothing that later messages are mistaken for', async () => {
+  const { application, texts } = recorder(() => sleep(20))
+  await using server = await serveMqtt(application)
+  const subscriber = await server.connect()
+  await subscriber.subscribeAsync('#', { qos: 1 })
+  const client = await server.raw()
+  client.send(bytes.connect(), bytes.publish('t', 'first', { qos: 2, id: 1 }))
+  await until(() => texts().length === 1)
+  client.reset()
+  await until(() => messagesOf(subscriber).length === 1)
+  const again = await server.raw()
+  again.send(bytes.connect({ flags: 0 }), bytes.publish('t', 'second', { qos: 2, id: 1 }))
+  await until(() => messagesOf(subscriber).length === 2)
+  expect(texts()).toEqual(['first', 'second'])
 })
 
 test('messages keep their order for subscribers, whatever has to be stored', async () => {

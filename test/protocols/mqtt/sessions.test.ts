@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { TopicRouter } from '../../../protocols/mqtt/router.ts'
 import { hasCode } from '../../../src/runtime/errors.ts'
-import { bytes, messagesOf, recorder, serveMqtt, until, type MqttServer } from './support.ts'
+import { bytes, messagesOf, packet, recorder, serveMqtt, until, type MqttServer } from './support.ts'
 
 const folders: string[] = []
 afterEach(() => {
@@ -128,6 +128,25 @@ describe.each(['memory', 'disk'])('kept in %s', (persistence) => {
       ...Array.from({ length: 15 }, (_, index) => index + 6),
     ])
     expect(again.connected).toBe(true)
+  })
+
+  test('a client that acknowledges nothing keeps getting messages, of which some are not kept', async () => {
+    await using server = await start({ maxQueued: 3 })
+    const device = await server.raw()
+    device.send(
+      bytes.connect({ clientId: 'device', flags: 0 }),
+      packet(0x82, Buffer.from([0, 1]), bytes.string('t'), Buffer.from([1])),
+    )
+    await device.until(/\x90\x03\x00\x01\x01$/)
+    const sender = await server.connect()
+    for (let number = 0; number < 6; number++) await sender.publishAsync('t', String(number), { qos: 1 })
+    await device.until(/0.*1.*2.*3.*4.*5$/s)
+    // Nor does one that speaks of a message which is not known any more do any harm.
+    device.send(packet(0x50, Buffer.from([0, 99])))
+    await device.until(/\x62\x02\x00\x63$/)
+    device.reset()
+    await until(() => server.listener.connections === 1)
+    expect(await waiting(server, 'device', 3)).toEqual(['t 0', 't 1', 't 2'])
   })
 
   test('retained messages have a limit, and what is over it is brokered all the same', async () => {
@@ -300,6 +319,7 @@ describe('a will', () => {
     await until(() => messages.length > 0)
     await sleep(20)
     expect(messages).toEqual(['status/last words'])
+    expect(events.filter(({ type }) => type === 'mqtt.publish')).toHaveLength(1)
     expect(events.filter(({ type }) => type === 'mqtt.disconnect')).toEqual(
       Array.from({ length: 2 }, () => ({ type: 'mqtt.disconnect', reason: 'shutdown' })),
     )
