@@ -6,7 +6,8 @@ import { hostname as machineName } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
-import { SignalboxError, reason } from '../../src/runtime/errors.ts'
+import type { Log } from '../../src/asgi/context.ts'
+import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { addressText } from '../../src/runtime/options.ts'
 import { outboxCarrier, relayCarrier, type Carrier } from './carriers.ts'
 import { ClientRates } from './client-rates.ts'
@@ -46,6 +47,7 @@ interface Opened {
 class EmailListener implements Listener {
   readonly example = 'npx signalbox send email help@support.org "My printer is on fire"'
   readonly #options: EmailOptions
+  readonly #log: Log
   readonly #outgoing: Outgoing
   readonly #deliveries: Deliveries
   readonly #peers: Peers
@@ -57,6 +59,7 @@ class EmailListener implements Listener {
     const { log } = services
     const { secure, maxClients, commandTimeout, dedupe, handlerTimeout } = options
     this.#options = options
+    this.#log = log
     this.#outgoing = new Outgoing(options, services, carrier)
     const seen = new Seen(options.dedupeWindow)
     this.#deliveries = new Deliveries({ services, outbound: this.#outgoing, seen, dedupe, handlerTimeout })
@@ -77,7 +80,6 @@ class EmailListener implements Listener {
     this.#smtp = new EmailServer(smtpOptions({ options, hostname, tls: keys, log, peers: this.#peers }))
     this.#smtp.on('error', (error) => log.debug({ err: error }, 'an SMTP client failed'))
     this.#server = createServer({ noDelay: true }, (socket) => this.#peers.accept(socket))
-    this.#server.on('error', (error) => log.error({ err: error }, 'the SMTP listener failed'))
   }
 
   get urls(): readonly string[] {
@@ -97,9 +99,10 @@ class EmailListener implements Listener {
     try {
       await listening
     } catch (error) {
-      const message = `email ${addressText(this.#options.address)}: ${reason(error)}`
-      throw new SignalboxError('listen_failed', message, { cause: error })
+      const why = hasCode(error, 'EADDRINUSE') ? 'another program listens there' : reason(error)
+      throw new SignalboxError('listen_failed', `cannot listen on ${this.urls[0]}: ${why}`, { cause: error })
     }
+    this.#server.on('error', (error) => this.#log.error({ err: error }, 'the SMTP listener failed'))
   }
 
   async close(signal: AbortSignal): Promise<void> {

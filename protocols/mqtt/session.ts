@@ -117,6 +117,9 @@ export class Session {
       return returnCodes.notAuthorized
     }
     this.#rights = rights
+    // Others may have come in while the password was looked at.
+    const crowded = this.#unfit()
+    if (crowded) return crowded.code
     return (await this.#takeOver()) ? this.#ask(rights) : undefined
   }
 

@@ -105,17 +105,19 @@ export class Exchange implements Transport<SmsProtocol> {
     }
   }
 
-  /** Nothing was answered: the provider is told so, and its repetition is handled as new. What it will not repeat is kept. */
+  /**
+   * Nothing was answered: the provider is told so, and its repetition is handled as new. It repeats only where the operator
+   * has asked it to (`#rc` and `#rp` in the URL), so the event is kept in any case.
+   */
   #fail(error: unknown): void {
     const { answer, event, forget } = this.#options
-    const asksAgain = !this.#answered && answer.awaited && event.type === 'sms.message'
     if (!this.#answered) {
       this.#answered = true
       this.#replies = []
       forget()
       answer.settle(sentence(500, 'The application failed.'))
     }
-    if (!asksAgain) this.#shared.services.failed(this.#open().scope, event, error)
+    this.#shared.services.failed(this.#open().scope, event, error)
   }
 
   /** Whoever has opted out gets nothing, whichever way and whoever asks for it. */

@@ -43,6 +43,8 @@ class NodeHttpHost implements ListeningHttpHost {
   readonly #raw = new Set<Duplex>()
   /** The newest response of each connection: what tells whether an error answer may still be written there. */
   readonly #newest = new WeakMap<Duplex, ServerResponse>()
+  /** Those that a protocol has taken over: how they are closed is its to say. */
+  readonly #upgraded = new WeakSet<Duplex>()
   readonly #requests = new Map<string, RequestHandler>()
   readonly #upgrades = new Map<string, UpgradeHandler>()
   #otherRequests: RequestHandler | undefined
@@ -100,7 +102,7 @@ class NodeHttpHost implements ListeningHttpHost {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.server.close(() => resolve())
     // Node takes a connection that never asked for anything for a busy one.
-    for (const socket of this.#peers) if (!this.#newest.has(socket)) socket.destroy()
+    for (const socket of this.#peers) if (!this.#upgraded.has(socket) && !this.#isServed(socket)) socket.destroy()
     const cut = () => {
       for (const socket of [...this.#peers, ...this.#raw]) socket.destroy()
     }
@@ -120,7 +122,10 @@ class NodeHttpHost implements ListeningHttpHost {
       if (!response.headersSent && !response.destroyed) response.writeContinue()
     })
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
-    server.on('connect', (_request, socket) => endUpgrade(socket, 405))
+    server.on('connect', (_request, socket) => {
+      socket.on('error', ignore) // as for an upgrade
+      endUpgrade(socket, 405)
+    })
     server.on('clientError', (error, socket) => {
       if (this.#answering(socket)) socket.destroy()
       else answerBrokenRequest(error, socket)
@@ -146,6 +151,7 @@ class NodeHttpHost implements ListeningHttpHost {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listener away: without another one a reset would end the process.
     socket.on('error', ignore)
+    this.#upgraded.add(socket)
     const handler = this.#upgradeHandler(request)
     if (!handler || this.#closed) return endUpgrade(socket, 503)
     try {
@@ -169,6 +175,12 @@ class NodeHttpHost implements ListeningHttpHost {
     if (handlers.size === 0) return undefined
     const query = url.indexOf('?')
     return handlers.get(query === -1 ? url : url.slice(0, query))
+  }
+
+  /** A request is under way: one that was answered, and whose body does not come to its end, is not. */
+  #isServed(socket: Duplex): boolean {
+    const response = this.#newest.get(socket)
+    return response !== undefined && !(response.writableFinished && !response.req.complete)
   }
 
   /** True while an answer is on its way there: another one in the middle of it would be taken for a part of it. */

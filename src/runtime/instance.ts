@@ -5,6 +5,7 @@ import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol } from '../asgi/protocol.ts'
 import { SignalboxError, hasCode } from './errors.ts'
 import { Mailbox } from './mailbox.ts'
+import { routeOf } from './route.ts'
 
 /** What all instances of a gateway share. */
 export interface InstanceOptions {
@@ -43,6 +44,7 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   readonly completed: Promise<void>
   ended = false
   readonly #options: InstanceOptions
+  readonly #application: Application<P>
   readonly #transport: Transport<P>
   readonly #mailbox = new Mailbox<Entry>()
   readonly #complete: () => void
@@ -63,11 +65,12 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     this.scope = scope
     this.#transport = transport
     this.#options = options
+    this.#application = application
     const { promise, resolve } = Promise.withResolvers<void>()
     this.completed = promise
     this.#complete = resolve
     // A turn later, so that the adapter holds its connection before the application first speaks.
-    void nothing.then(() => this.#run(application))
+    void nothing.then(() => this.#run())
   }
 
   deliver(event: P['receive'], delivery?: Delivery): boolean {
@@ -165,21 +168,22 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   /** Contains the application's end, whatever it is: nothing that it throws goes further than here. */
-  async #run(application: Application<P>): Promise<void> {
+  async #run(): Promise<void> {
     let outcome: Outcome
     try {
-      await application(this.scope, this.#receive, this.#send, this)
+      await this.#application(this.scope, this.#receive, this.#send, this)
       outcome = { kind: returned[this.#transport.progress] }
     } catch (error) {
       outcome = { kind: 'raised', error, progress: this.#transport.progress }
     }
-    if (this.ended) this.log.warn({ route: this.scope.route }, 'an abandoned application has ended after all')
+    if (this.ended) this.log.warn({ route: this.#route() }, 'an abandoned application has ended after all')
     else this.#end(outcome)
   }
 
   #abandon(): void {
     if (this.ended) return
-    const { id, type, route } = this.scope
+    const { id, type } = this.scope
+    const route = this.#route()
     this.log.warn(
       { route },
       `the application of ${type} scope ${id}${route && ` (${route})`} did not end within ${this.#options.closeTimeout} ms of its scope: abandoned`,
@@ -222,11 +226,15 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   #logRaised(error: unknown): void {
-    const fields = { err: error, route: this.scope.route }
+    const fields = { err: error, route: this.#route() }
     // What a handler throws because its peer left is no fault of the handler.
     if (this.#abortReason && isAbort(error, this.#abortReason))
       this.log.debug(fields, 'the application was interrupted')
     else this.log.error(fields, 'the application raised')
+  }
+
+  #route(): string {
+    return routeOf(this.#application as Application, this.scope)
   }
 
   #closeChannel(channel: string): void {

@@ -1,6 +1,7 @@
 /** One real client a protocol, and what its wire says, so that one suite can be run on every adapter. */
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
+import { expect } from '@jest/globals'
 import mqtt from 'mqtt'
 import nodemailer from 'nodemailer'
 import twilio from 'twilio/lib/webhooks/webhooks.js'
@@ -37,6 +38,7 @@ export interface Driver {
   readonly wire: { readonly answered: string; readonly raised: string; readonly unrouted: string }
   /** A client that stays connected, and what it is told when the gateway goes. */
   hold(url: string): Promise<{ readonly told: Promise<unknown>; leave(): void }>
+  readonly farewell: unknown
 }
 
 const port = (url: string) => Number(new URL(url).port)
@@ -65,6 +67,7 @@ const http: Driver = {
   },
   wire: { answered: '200 hello', raised: '500', unrouted: '404' },
   hold: holdTcp(undefined),
+  farewell: '',
 }
 
 const websocket: Driver = {
@@ -97,6 +100,7 @@ const websocket: Driver = {
     const told = once(socket, 'close').then(([code]) => code as number)
     return { told, leave: () => socket.terminate() }
   },
+  farewell: 1001, // RFC 6455 7.4.1: going away
 }
 
 const mqttDriver: Driver = {
@@ -125,6 +129,7 @@ const mqttDriver: Driver = {
     await client.publishAsync('known/a', 'hello', { qos: 1 })
     return { told: told.promise, leave: () => client.stream.destroy() }
   },
+  farewell: 'closed', // MQTT 3.1.1 has no word for it
 }
 
 const email: Driver = {
@@ -147,6 +152,7 @@ const email: Driver = {
   },
   wire: { answered: '250', raised: '451', unrouted: '550' },
   hold: holdTcp('220'),
+  farewell: expect.stringMatching(/^421 /), // RFC 5321 3.8
 }
 
 const sms: Driver = {
@@ -175,6 +181,7 @@ const sms: Driver = {
   },
   wire: { answered: '200 hello', raised: '500', unrouted: '200' },
   hold: holdTcp(undefined),
+  farewell: '',
 }
 
 /** A bare TCP client, which waits for the server's first line where the server speaks first. */

@@ -1,6 +1,8 @@
 /** The HTTP server that several protocols share: who gets what, its limits, its closing, its certificates. */
 import { once } from 'node:events'
 import { request as secureRequest } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test } from '@jest/globals'
@@ -240,4 +242,38 @@ test.each([
   }
   expect(hasCode(error, 'listen_failed')).toBe(true)
   expect(reason(error)).toMatch(expected)
+})
+
+test('a peer that asks for CONNECT and breaks off ends nothing', async () => {
+  const host = await listening()
+  const accepted = once(host.server, 'connect')
+  const client = await RawClient.connect(host.url)
+  client.send('CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n')
+  const [, socket] = (await accepted) as [unknown, Socket]
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  // Without a listener Node raises it for nobody to catch.
+  expect(socket.listenerCount('error')).toBeGreaterThan(0)
+  client.reset()
+  await closed
+})
+
+test('closing leaves an upgraded connection to the protocol that has it', async () => {
+  const taken = Promise.withResolvers<Duplex>()
+  const host = await listening({}, (shared) => shared.onUpgrade(undefined, (_request, socket) => taken.resolve(socket)))
+  const client = await RawClient.connect(host.url)
+  client.send(upgrade('/'))
+  const socket = await taken.promise
+  const closed = host.close(new AbortController().signal)
+  socket.end('good-bye')
+  expect(await client.closed).toBe('good-bye')
+  await closed
+})
+
+test('closing does not wait for the rest of a request that was answered', async () => {
+  const host = await listening()
+  const client = await RawClient.connect(host.url)
+  client.send('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab')
+  await client.until(/^HTTP\/1\.1 404/)
+  await host.close(new AbortController().signal)
+  expect(await client.closed).toMatch(/^HTTP\/1\.1 404/)
 })

@@ -152,11 +152,11 @@ test.each([
   await expect(serve(recorder().router, { tls: files }, { base })).rejects.toMatchObject({ code: 'listen_failed' })
 })
 
-test('an address in use is an error that names it', async () => {
+test('an address in use is an error that names it and says so in words', async () => {
   await using served = await serve(recorder().router)
   const address = `127.0.0.1:${served.port}`
   await expect(serve(recorder().router, { address })).rejects.toMatchObject({
     code: 'listen_failed',
-    message: expect.stringContaining(address),
+    message: `cannot listen on smtp://${address}: another program listens there`,
   })
 })

@@ -282,7 +282,7 @@ describe('what may not be sent', () => {
 })
 
 describe('when the application fails', () => {
-  test('it raises while Twilio waits: 500, nothing is said, and the repetition is handled as new', async () => {
+  test('it raises while Twilio waits: 500, nothing is said, the event is kept as failed, and the repetition is handled as new', async () => {
     let attempts = 0
     await using sms = await startSms(async (_scope, receive, send) => {
       await receive()
@@ -295,7 +295,7 @@ describe('when the application fails', () => {
     expect(first.status).toBe(500)
     expect(first.body).not.toMatch(/secret|attempt/)
     expect((await sms.post(parameters)).body).toBe(twiml('<Message>attempt 2</Message>'))
-    expect(sms.failed).toEqual([])
+    expect(sms.failed).toMatchObject([{ event: { type: 'sms.message', body: 'a' } }])
   })
 
   test('it raises after the deadline: Twilio has its answer, so the message is kept as failed', async () => {
