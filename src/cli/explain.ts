@@ -2,18 +2,21 @@
 import { Argument, type Command } from 'commander'
 import type { Step } from '../asgi/protocol.ts'
 import type { ProtocolDefinition } from '../asgi/definition.ts'
+import type { Config } from '../config/config.ts'
+import type { Registry } from '../config/registry.ts'
+import { checkNamed } from '../layers/names.ts'
 import { reason } from '../runtime/errors.ts'
 import { configFile, configHelp, load, refuse } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
 export function addExplain(program: Command, parts: Parts, run: Run): void {
-  const { definitions } = parts.registry
+  const kinds = addressed(parts.registry)
   program
     .command('explain')
     .summary('say which rule takes an address')
     .description('Says which rule of the YAML takes an address, and why each earlier one did not. Runs no handler.')
-    .addArgument(new Argument('<protocol>', 'the protocol').choices(definitions.map(({ name }) => name)))
-    .argument('<address>', 'a path, a topic, a recipient or a sender')
+    .addArgument(new Argument('<protocol>', 'the protocol').choices(kinds.map(({ name }) => name)))
+    .argument('<address>', 'a path, a topic, a recipient, a sender or a channel')
     .option('-c, --config <file>', configHelp)
     .addHelpText(
       'after',
@@ -26,25 +29,57 @@ export function addExplain(program: Command, parts: Parts, run: Run): void {
         '  signalbox explain mqtt sensors/kitchen/temperature',
         '  signalbox explain email bob@support.org',
         '  signalbox explain sms +14155550100',
+        '  signalbox explain channel thumbnails',
       ].join('\n'),
     )
     .action((protocol: string, address: string, options: { config?: string }) => {
-      const definition = definitions.find(({ name }) => name === protocol) as ProtocolDefinition // one of the choices
-      return run(explain(parts, { definition, address, config: options.config }))
+      const kind = kinds.find(({ name }) => name === protocol) as Addressed // one of the choices
+      return run(explain(parts, { kind, address, config: options.config }))
     })
 }
 
+/** What has addresses that rules take. */
+interface Addressed {
+  readonly name: string
+  sampleScope(address: string): ReturnType<ProtocolDefinition['sampleScope']>
+  /** Why nothing would come from there, whatever the rules say; undefined when something would. */
+  silent(config: Config, address: string): string | undefined
+}
+
+/** The protocols, and the channels that workers serve. */
+function addressed({ definitions }: Registry): readonly Addressed[] {
+  return [
+    ...definitions.map((definition) => ({
+      name: definition.name,
+      sampleScope: (address: string) => definition.sampleScope(address),
+      silent: ({ listen }: Config) =>
+        definition.name in listen ? undefined : `nothing listens for ${definition.name}: it is not under listen`,
+    })),
+    {
+      name: 'channel',
+      sampleScope: (channel) => {
+        checkNamed(channel)
+        return { type: 'channel', client: null, server: null, channel }
+      },
+      silent: ({ workers }, address) =>
+        workers.some(({ channel }) => channel === address)
+          ? undefined
+          : `the gateway does not serve ${address}: it is not under workers, but left to \`signalbox worker ${address}\``,
+    },
+  ]
+}
+
 interface Question {
-  readonly definition: ProtocolDefinition
+  readonly kind: Addressed
   readonly address: string
   readonly config: string | undefined
 }
 
-async function explain(parts: Parts, { definition, address, config: named }: Question): Promise<ExitCode> {
+async function explain(parts: Parts, { kind, address, config: named }: Question): Promise<ExitCode> {
   const { output } = parts
   let sample: ReturnType<ProtocolDefinition['sampleScope']>
   try {
-    sample = definition.sampleScope(address)
+    sample = kind.sampleScope(address)
   } catch (error) {
     output.error(reason(error))
     return exitCodes.usage
@@ -52,17 +87,17 @@ async function explain(parts: Parts, { definition, address, config: named }: Que
   const loaded = await load(parts, named)
   const { config, diagnostics } = loaded
   if (!config) return refuse(parts, configFile(parts, named), diagnostics)
-  if (!(definition.name in config.listen))
-    output.error(`nothing listens for ${definition.name}: it is not under listen`)
   const scope = { ...sample, id: 'explain', params: {}, route: '', state: { data: config.data } }
   const steps: Step[] = []
   const resolution = config.application.resolve?.(scope, (step) => steps.push(step))
   for (const line of table(steps)) output.out(line)
   const leaf = loaded.leafOf(resolution?.rules.at(-1) ?? steps)
   if (!resolution) {
-    output.out(`no rule takes ${definition.name} ${address}`)
+    output.out(`no rule takes ${kind.name} ${address}`)
     return exitCodes.failed
   }
+  const silent = kind.silent(config, address)
+  if (silent !== undefined) output.error(silent)
   const captured = Object.entries(resolution.params).map(([name, value]) => `  ${name}=${JSON.stringify(value)}`)
   output.out(
     `${leaf?.route ?? ''}  ${leaf?.application ?? 'an application of its own'}${captured.join('')}`.trimStart(),

@@ -13,3 +13,14 @@ export function processOutput(): Output {
     error: (text) => void process.stderr.write(`${text}\n`),
   }
 }
+
+/** Resolves when what was written is out: a pipe takes 64 KiB at once, and the rest only when its reader has read. */
+export async function outputWritten(): Promise<void> {
+  const written = [process.stdout, process.stderr].map((stream) => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    // Called with an error too: a reader that has left gets no more.
+    stream.write('', () => resolve())
+    return promise
+  })
+  await Promise.all(written)
+}

@@ -3,12 +3,28 @@ import { Command, type CommanderError } from 'commander'
 import { reason } from '../runtime/errors.ts'
 import { addCheck } from './check.ts'
 import { addExplain } from './explain.ts'
+import { addChannel, addGroup } from './layer-send.ts'
 import { addMqttPassword } from './mqtt-password.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 import { addRoutes } from './routes.ts'
 import { addSchema } from './schema.ts'
 import { addSend } from './send.ts'
 import { addServe } from './serve.ts'
+import { addWorker } from './worker.ts'
+
+/** In the order in which the help lists them. */
+const commands = [
+  addServe,
+  addWorker,
+  addCheck,
+  addRoutes,
+  addExplain,
+  addSend,
+  addGroup,
+  addChannel,
+  addSchema,
+  addMqttPassword,
+]
 
 /** Runs one command to its end. Never throws. */
 export async function runCommandLine(arguments_: readonly string[], parts: Parts): Promise<ExitCode> {
@@ -29,8 +45,7 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
       'after',
       '\nExit codes: 0 fine, 64 wrong usage, 78 mistakes in the YAML, 1 anything else.\n\nExamples:\n  signalbox serve\n  signalbox check config/gateway.yaml\n  signalbox explain email bob@support.org',
     )
-  for (const add of [addServe, addCheck, addRoutes, addExplain, addSend, addSchema, addMqttPassword])
-    add(program, parts, run)
+  for (const add of commands) add(program, parts, run)
   try {
     await program.parseAsync(arguments_, { from: 'user' })
     return code

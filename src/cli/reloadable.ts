@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts'
 import type { LoadResult } from '../config/load.ts'
 
 /** What only the next start can change. */
-const fixed = ['listen', 'data', 'layer', 'log', 'closeTimeout', 'drainTimeout'] as const
+const fixed = ['listen', 'data', 'layer', 'workers', 'admin', 'log', 'closeTimeout', 'drainTimeout'] as const
 
 export class Reloadable {
   readonly application: Application

@@ -1,9 +1,10 @@
 /** `signalbox send`: plays a client of any protocol against a running gateway. */
 import { Option, type Command } from 'commander'
 import type { ProtocolDefinition } from '../asgi/definition.ts'
-import { hasCode, reason } from '../runtime/errors.ts'
+import { hasCode } from '../runtime/errors.ts'
 import { duration } from '../runtime/options.ts'
 import { configFile, configHelp, read, refuse } from './config-file.ts'
+import { explained } from './connection.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
 const defaultTimeout = '30s'
@@ -94,11 +95,4 @@ async function sendOne(parts: Parts, definition: ProtocolDefinition, message: Me
     output.error(signal.aborted ? `no answer within ${message.timeout}` : `${name}: ${explained(error)}`)
     return hasCode(error, 'bad_address') ? exitCodes.usage : exitCodes.failed
   }
-}
-
-/** A refused connection has an empty message on machines with two loopback addresses. */
-function explained(error: unknown): string {
-  if (hasCode(error, 'ECONNREFUSED')) return 'the connection is refused: is the gateway running?'
-  const cause: unknown = Error.isError(error) ? error.cause : undefined
-  return hasCode(cause, 'ECONNREFUSED') ? explained(cause) : reason(error)
 }

@@ -1,13 +1,11 @@
 /** `signalbox serve`: runs the gateway until a signal ends it. */
 import type { Command } from 'commander'
-import { MemoryLayer } from '../layers/memory.ts'
-import { reason } from '../runtime/errors.ts'
-import { createLog } from '../runtime/log.ts'
-import { Gateway, type ServedProtocol } from '../server/gateway.ts'
-import { configArgument, configFile, configHelp, load, refuse, tell } from './config-file.ts'
-import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
-import { Reloadable } from './reloadable.ts'
-import { EndingSignals } from './signals.ts'
+import type { Config } from '../config/config.ts'
+import type { WorkerSettings } from '../config/workers.ts'
+import type { Gateway } from '../server/gateway.ts'
+import { configArgument, configFile, configHelp } from './config-file.ts'
+import type { Parts, Run } from './parts.ts'
+import { runGateway } from './run-gateway.ts'
 
 export function addServe(program: Command, parts: Parts, run: Run): void {
   program
@@ -30,47 +28,39 @@ export function addServe(program: Command, parts: Parts, run: Run): void {
         '  signalbox serve config/gateway.yaml',
       ].join('\n'),
     )
-    .action((config: string | undefined) => run(serve(parts, config)))
+    .action((config: string | undefined) => {
+      const title = `signalbox ${parts.version} serves ${configFile(parts, config)}`
+      return run(runGateway(parts, config, { take: (all) => all, greeting: (...it) => greeting(title, ...it) }))
+    })
 }
 
-async function serve(parts: Parts, named: string | undefined): Promise<ExitCode> {
-  using signals = new EndingSignals()
-  return await Promise.race([untilEnd(parts, named, signals), signals.forced.then(() => exitCodes.failed)])
-}
-
-async function untilEnd(parts: Parts, named: string | undefined, signals: EndingSignals): Promise<ExitCode> {
-  const { output, registry, version } = parts
-  const file = configFile(parts, named)
-  const { config, diagnostics } = await load(parts, named)
-  if (!config) return refuse(parts, file, diagnostics)
-  tell(parts, diagnostics)
-  const log = await createLog({ level: config.log.level, pretty: parts.pretty })
-  signals.surviveErrors(log)
-  const reloadable = new Reloadable(config, log)
-  let gateway: Gateway
-  try {
-    const options = { ...config, application: reloadable.application }
-    gateway = await Gateway.start(options, { definitions: registry.definitions, layer: new MemoryLayer(), log })
-  } catch (error) {
-    output.error(`the gateway does not start: ${reason(error)}`)
-    return exitCodes.failed
-  }
-  signals.onReload(async () => reloadable.replace(await load(parts, named)))
-  output.out(greeting(`signalbox ${version} serves ${file}`, gateway.listeners, config.data))
-  log.info({ file: config.file, listening: gateway.listeners.flatMap(({ urls }) => urls) }, 'serving')
-  const signal = await signals.first
-  log.info({ signal }, 'closing: open scopes may finish, a second signal ends at once')
-  await gateway.close()
-  log.info({}, 'closed')
-  return exitCodes.ok
+interface Line {
+  readonly name: string
+  readonly text: string
+  readonly example?: string
 }
 
 /** Where each protocol listens, and one line to try each. */
-function greeting(title: string, listeners: readonly ServedProtocol[], data: string): string {
-  const width = Math.max(0, ...listeners.map(({ name }) => name.length))
-  const lines = listeners.flatMap(({ name, urls, example }) => [
-    `  ${name.padEnd(width)}  ${urls.join('  ')}`,
-    `  ${' '.repeat(width)}  try: ${example}`,
+function greeting(title: string, gateway: Gateway, { workers, data }: Config): string {
+  const lines: readonly Line[] = [
+    ...gateway.listeners.map(({ name, urls, example }) => ({ name, text: urls.join('  '), example })),
+    ...(gateway.adminUrl === undefined ? [] : [{ name: 'admin', text: gateway.adminUrl, example: groupExample }]),
+    ...(workers.length > 0 ? [{ name: 'workers', text: workersText(workers) }] : []),
+    { name: 'data', text: data },
+  ]
+  const width = Math.max(...lines.map(({ name }) => name.length))
+  const shown = lines.flatMap(({ name, text, example }) => [
+    `  ${name.padEnd(width)}  ${text}`,
+    ...(example === undefined ? [] : [`  ${' '.repeat(width)}  try: ${example}`]),
   ])
-  return [title, ...lines, `  ${'data'.padEnd(width)}  ${data}`].join('\n')
+  return [title, ...shown].join('\n')
+}
+
+const groupExample = `signalbox group send chat '{"type":"chat.message","text":"hi"}'`
+
+/** `thumbnails, mails (4 at once)` */
+export function workersText(workers: readonly WorkerSettings[]): string {
+  return workers
+    .map(({ channel, concurrency }) => (concurrency === 1 ? channel : `${channel} (${concurrency} at once)`))
+    .join(', ')
 }

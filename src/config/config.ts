@@ -1,6 +1,9 @@
 /** What a YAML file says once it is checked and compiled: everything the gateway needs, frozen. */
 import type { ListenAddress, TlsFiles } from '../asgi/adapter.ts'
 import type { Application } from '../asgi/protocol.ts'
+import type { AdminSettings } from './admin.ts'
+import type { LayerSettings } from './layer.ts'
+import type { WorkerSettings } from './workers.ts'
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
@@ -23,7 +26,11 @@ export interface Config {
   /** The http listener's address: `listen.http`, or its defaults when the YAML does not open one. */
   readonly http: SharedListener
   /** The channel layer. */
-  readonly layer: 'memory'
+  readonly layer: LayerSettings
+  /** The named channels that are served in the gateway's own process. */
+  readonly workers: readonly WorkerSettings[]
+  /** Undefined: there is no admin listener. */
+  readonly admin: AdminSettings | undefined
   /** The one application of the gateway, with every router and middleware around it. */
   readonly application: Application
   /** How long an application may go on after its scope ended, in milliseconds. */

@@ -1,11 +1,10 @@
 /** `listen`: which protocols are served, and their options as their own schemas parse them. */
-import { accessSync, constants } from 'node:fs'
-import path from 'node:path'
 import { z } from 'zod'
 import type { ProtocolDefinition } from '../asgi/definition.ts'
 import { tlsFiles } from '../runtime/options.ts'
 import type { SharedListener } from './config.ts'
 import type { Report } from './diagnostics.ts'
+import { checkPemFile } from './files.ts'
 import { found, locate, plain, type ConfigNode, type MapNode } from './nodes.ts'
 import { protocolTypes, type Plan } from './plan.ts'
 import { withoutNothing } from './settings.ts'
@@ -89,22 +88,11 @@ export class ListenReader {
     return parsed.data
   }
 
-  /** Certificates are read when a listener opens: that they can be is known now. */
   #checkFiles(options: unknown, node: ConfigNode, place: readonly string[]): void {
     const { success, data } = z.object({ tls: tlsFiles() }).safeParse(options)
     if (!success) return
     for (const key of ['cert', 'key'] as const) {
-      try {
-        accessSync(path.resolve(this.#base, data.tls[key]), constants.R_OK)
-      } catch {
-        const located = locate(node, ['tls', key])
-        const what = located.node ? found(located.node) : 'a file'
-        this.#report.error(
-          located.offset,
-          [...place, 'tls', key],
-          `found ${what}, which cannot be read, expected a PEM file`,
-        )
-      }
+      checkPemFile(this.#report, this.#base, data.tls[key], { node, path: place, setting: ['tls', key] })
     }
   }
 

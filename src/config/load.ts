@@ -9,14 +9,16 @@ import { Report, type Diagnostic } from './diagnostics.ts'
 import { readDocument } from './document.ts'
 import type { Environment } from './environment.ts'
 import { ApplicationReader, type NamedReference } from './grammar.ts'
+import { checkLayerFiles } from './layer.ts'
 import { ListenReader, namedIn, type Listening } from './listen.ts'
-import { found, type ConfigNode } from './nodes.ts'
+import { found, type ConfigNode, type MapNode } from './nodes.ts'
 import type { Plan, Reference } from './plan.ts'
 import { References, type UserFactory } from './references.ts'
 import type { Registry } from './registry.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { Source } from './source.ts'
 import { reportUnreachable } from './unreachable.ts'
+import { readWorkers } from './workers.ts'
 
 const largestFile = 1024 * 1024
 
@@ -58,7 +60,7 @@ export async function readConfig(file: string, options: LoadOptions): Promise<Re
 /** Reads and checks the file, loads what it names, and puts the application together. Never throws for what is in the file. */
 export async function loadConfig(file: string, options: LoadOptions): Promise<LoadResult> {
   const checked = await check(file, options)
-  const { report, plan, settings, listening, base, references } = checked
+  const { report, root, plan, settings, listening, base, references } = checked
   const loaded = await loadReferences(report, references, new References(base))
   const mayPass = (part: Plan) => part.kind !== 'reference' || loaded.applications.get(part)?.resolve !== undefined
   if (plan) reportUnreachable(report, plan, mayPass)
@@ -66,6 +68,8 @@ export async function loadConfig(file: string, options: LoadOptions): Promise<Lo
   if (report.failed || !plan || !settings || !listening) return none
   const compiler = new Compiler(report, loaded)
   const application = compiler.root(plan, Object.keys(listening.listen))
+  const node = root?.entries.get('workers')?.value
+  const workers = readWorkers(report, settings.workers, node, { plan, application })
   const { diagnostics } = report
   if (report.failed) return { ...none, diagnostics }
   const config: Config = freezeDeep({
@@ -75,6 +79,8 @@ export async function loadConfig(file: string, options: LoadOptions): Promise<Lo
     listen: listening.listen,
     http: listening.http,
     layer: settings.layer,
+    workers,
+    admin: settings.admin,
     closeTimeout: settings.closeTimeout,
     drainTimeout: settings.drainTimeout,
     log: settings.log,
@@ -87,6 +93,7 @@ interface CheckedFile {
   readonly report: Report
   readonly base: string
   readonly references: readonly NamedReference[]
+  readonly root?: MapNode
   readonly plan?: Plan
   readonly settings?: Settings
   readonly listening?: Listening
@@ -110,11 +117,14 @@ async function check(file: string, options: LoadOptions): Promise<CheckedFile> {
   const reader = new ApplicationReader(report, options)
   const plan = application && reader.read({ node: inPlace(application), path: ['application'], protocols })
   const listening = listen && new ListenReader(report, options.definitions, base).read(inPlace(listen), plan)
+  const layer = root.entries.get('layer')
+  if (settings && layer) checkLayerFiles(report, base, settings.layer, layer.value)
   const { references } = reader
   return {
     report,
     base,
     references,
+    root,
     ...(plan && { plan }),
     ...(settings && { settings }),
     ...(listening && { listening }),

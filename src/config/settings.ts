@@ -1,18 +1,26 @@
 /** Everything in the YAML but `listen` and `application`: the schema, and what it makes of the document. */
 import { z } from 'zod'
 import { duration } from '../runtime/options.ts'
+import { adminSchema } from './admin.ts'
 import { logLevels } from './config.ts'
 import type { Path, Report } from './diagnostics.ts'
+import { layerSchema } from './layer.ts'
 import { plain, type ConfigNode, type Entry, type MapNode } from './nodes.ts'
+import { workersSchema } from './workers.ts'
 import { reportIssues } from './zod-issues.ts'
 
 /** `listen` and `application` are checked by their own files: here they are only known. */
 export const settingsSchema = z.strictObject({
   listen: z.unknown().optional().meta({ description: 'What to listen on, by protocol.' }),
-  layer: z
-    .enum(['memory'], { error: layerError })
-    .default('memory')
-    .meta({ description: 'The channel layer: memory, for one process.' }),
+  layer: layerSchema.meta({
+    description: 'The channel layer: memory, for one process, or redis, for any number; alone, or with its options.',
+  }),
+  workers: workersSchema.optional().meta({
+    description: 'The named channels that are served in this process. Default: all that ChannelNameRouter names.',
+  }),
+  admin: adminSchema.optional().meta({
+    description: 'A listener by which other programs send to groups and channels. Off unless it is here.',
+  }),
   data: z
     .string()
     .min(1)
@@ -37,11 +45,6 @@ export const settingsSchema = z.strictObject({
 })
 
 export type Settings = z.output<typeof settingsSchema>
-
-function layerError({ input }: { readonly input?: unknown }): string | undefined {
-  const redis = typeof input === 'object' && input !== null && 'redis' in input
-  return redis ? 'found the redis layer, expected memory: redis is not available in this version' : undefined
-}
 
 /** Reports every mistake at the top of the document; undefined when there is one. */
 export function readSettings(report: Report, root: MapNode): Settings | undefined {

@@ -1,5 +1,5 @@
 /** The base of the consumers that workers run: one object for each message of a named channel. */
-import type { ChannelProtocol } from '../asgi/channel-layer.ts'
+import type { ChannelProtocol } from '../asgi/channel.ts'
 import type { Event, Receive } from '../asgi/protocol.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { Consumer } from './consumer.ts'

@@ -234,7 +234,7 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   #route(): string {
-    return routeOf(this.#application as Application, this.scope)
+    return routeOf(this.#application, this.scope)
   }
 
   #closeChannel(channel: string): void {

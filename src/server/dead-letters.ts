@@ -3,6 +3,7 @@ import { appendFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '../asgi/context.ts'
 import type { Event, Protocol } from '../asgi/protocol.ts'
+import type { DeadLetter } from '../layers/limits.ts'
 import { reason } from '../runtime/errors.ts'
 
 /** Beyond this many bytes a dead letter is logged and counted, but no longer written. */
@@ -23,14 +24,27 @@ export class DeadLetters {
   add(scope: Protocol['scope'], event: Event, error: unknown): void {
     this.count++
     const { id, type, route } = scope
-    this.#log.error({ scope: id, protocol: type, route, event: event.type, err: error }, `an event failed: ${reason(error)}`)
-    const letter = { at: new Date().toISOString(), error: reason(error), scope, event }
-    this.#writes = this.#writes.then(() => this.#write(`${JSON.stringify(letter, bytesAsBase64)}\n`))
+    this.#log.error(
+      { scope: id, protocol: type, route, event: event.type, err: error },
+      `an event failed: ${reason(error)}`,
+    )
+    this.#keep({ error: reason(error), scope, event })
+  }
+
+  /** A message of a named channel that no worker will try again. The layer has logged it. */
+  addMessage({ channel, message, attempts, error }: DeadLetter): void {
+    this.count++
+    this.#keep({ error, scope: { type: 'channel', channel }, event: parsed(message), attempts })
   }
 
   /** Resolves when everything that was added is on disk. */
   async close(): Promise<void> {
     await this.#writes
+  }
+
+  #keep(letter: object): void {
+    const line = JSON.stringify({ at: new Date().toISOString(), ...letter }, bytesAsBase64)
+    this.#writes = this.#writes.then(() => this.#write(`${line}\n`))
   }
 
   async #write(line: string): Promise<void> {
@@ -44,6 +58,15 @@ export class DeadLetters {
     } catch (error) {
       this.#log.error({ err: error }, 'a dead letter could not be written')
     }
+  }
+}
+
+/** What came may have been no message at all: then it is kept as the text that it was. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
   }
 }
 

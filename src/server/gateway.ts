@@ -1,15 +1,27 @@
 /** The gateway: opens every listener on one application, and closes them in the reverse order of their opening. */
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import type { Adapter, Connection, ListenAddress, Listener, Services, TlsFiles, Transport, Unrouted } from '../asgi/adapter.ts'
+import type {
+  Adapter,
+  Connection,
+  ListenAddress,
+  Listener,
+  Services,
+  TlsFiles,
+  Transport,
+  Unrouted,
+} from '../asgi/adapter.ts'
 import type { Application, Event, Protocol, State } from '../asgi/protocol.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
 import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { addressText } from '../runtime/options.ts'
+import { routeOf } from '../runtime/route.ts'
+import { AdminListener } from './admin.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { Lifespan } from './lifespan.ts'
 import type { GatewayOptions, GatewayParts } from './options.ts'
+import { Workers } from './workers.ts'
 
 /** A protocol that is being served, by name. */
 export interface ServedProtocol extends Listener {
@@ -43,6 +55,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closers: Closer[] = []
   readonly #idPrefix = randomUUID().slice(0, 8)
   #state: State
+  #admin: AdminListener | undefined
   #nextId = 0
   #unrouted = 0
   #closing: Promise<void> | undefined
@@ -52,8 +65,7 @@ export class Gateway implements AsyncDisposable {
    * @throws SignalboxError `lifespan_failed`, `listen_failed`; what was opened until then is closed again.
    */
   static async start(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
-    // What came in is nobody else's to read.
-    await mkdir(options.data, { recursive: true, mode: 0o700 })
+    await makeDataFolder(options.data)
     const gateway = new Gateway(options, parts)
     try {
       await gateway.#open()
@@ -69,7 +81,7 @@ export class Gateway implements AsyncDisposable {
     this.#parts = parts
     this.#application = options.application
     this.#state = Object.freeze({ data: options.data })
-    this.#deadLetters = new DeadLetters(options.data, parts.log)
+    this.#deadLetters = parts.deadLetters ?? new DeadLetters(options.data, parts.log)
     this.#instanceOptions = {
       layer: parts.layer,
       log: parts.log,
@@ -77,6 +89,11 @@ export class Gateway implements AsyncDisposable {
       limits: defaultMailboxLimits,
       onEnd: (instance) => this.#instances.delete(instance),
     }
+  }
+
+  /** Where the admin listener is; undefined: there is none. */
+  get adminUrl(): string | undefined {
+    return this.#admin?.url
   }
 
   stats(): GatewayStats {
@@ -121,13 +138,38 @@ export class Gateway implements AsyncDisposable {
       await host.listen()
     }
     Object.assign(this, { listeners: served })
+    await this.#startAdmin()
+    this.#startWorkers()
+  }
+
+  async #startAdmin(): Promise<void> {
+    const { admin } = this.#options
+    if (!admin) return
+    const { layer, log } = this.#parts
+    const listener = await AdminListener.start(admin, { layer, log })
+    this.#admin = listener
+    this.#listening.push((signal) => listener.close(signal))
+  }
+
+  /** Last of all: a gateway that cannot listen has not begun to work. */
+  #startWorkers(): void {
+    const { workers: served = [] } = this.#options
+    if (served.length === 0) return
+    const { layer, log } = this.#parts
+    const workers = new Workers({
+      layer,
+      log,
+      open: (scope, transport) => this.#openScope(scope, transport),
+    })
+    for (const worker of served) workers.serve(worker)
+    this.#listening.push((signal) => workers.close(signal))
   }
 
   async #startLifespan(): Promise<void> {
     const lifespan = new Lifespan(this.#application, this.#state, { ...this.#instanceOptions, onEnd: () => undefined })
-    await lifespan.startup()
+    this.#closers.push(() => lifespan.shutdown(this.#options.closeTimeout))
+    await lifespan.startup(this.#options.startTimeout ?? 60_000)
     this.#state = Object.freeze(lifespan.state)
-    this.#closers.push(() => lifespan.shutdown())
   }
 
   async #startAdapter(name: string, adapter: Adapter): Promise<Listener> {
@@ -173,7 +215,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   #fail(scope: Protocol['scope'], event: Event, error: unknown): void {
-    this.#deadLetters.add(scope, event, error)
+    this.#deadLetters.add({ ...scope, route: routeOf(this.#application, scope) }, event, error)
   }
 
   #httpHost(address: ListenAddress = this.#options.http.address, tls?: TlsFiles): ListeningHttpHost {
@@ -182,7 +224,10 @@ export class Gateway implements AsyncDisposable {
     const known = this.#hosts.get(key)
     const shared = key === addressText(http.address)
     if (tls && (known || shared)) {
-      throw new SignalboxError('listen_failed', `${key} is shared: write its tls at listen.http, or give this protocol another address`)
+      throw new SignalboxError(
+        'listen_failed',
+        `${key} is shared: write its tls at listen.http, or give this protocol another address`,
+      )
     }
     if (known) return known
     const host = createHttpHost(shared ? http : { address, tls }, base, this.#parts.log)
@@ -214,5 +259,16 @@ export class Gateway implements AsyncDisposable {
     } catch (error) {
       this.#parts.log.error({ err: error }, `closing: ${reason(error)}`)
     }
+  }
+}
+
+/** @throws SignalboxError `bad_config`. */
+async function makeDataFolder(data: string): Promise<void> {
+  try {
+    // What came in is nobody else's to read.
+    await mkdir(data, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    const message = `the data folder ${data} cannot be made: ${reason(error)}; write another one at data`
+    throw new SignalboxError('bad_config', message, { cause: error })
   }
 }

@@ -11,6 +11,7 @@ type Answer = LifespanProtocol['send']
 export class Lifespan {
   readonly #connection: Connection<LifespanProtocol>
   #answer = Promise.withResolvers<Answer>()
+  #started = false
   state: State
 
   constructor(application: Application, state: State, options: InstanceOptions) {
@@ -27,46 +28,58 @@ export class Lifespan {
     const transport: Transport<LifespanProtocol> = {
       progress: 'finished',
       send: (event) => this.#answer.resolve(event),
-      end: (outcome) => this.#answer.reject(outcome.kind === 'raised' ? outcome.error : new SignalboxError('scope_ended', outcome.kind)),
+      end: (outcome) =>
+        this.#answer.reject(
+          outcome.kind === 'raised' ? outcome.error : new SignalboxError('scope_ended', outcome.kind),
+        ),
     }
     // An application that no router leads to has no lifespan; see `startup`.
     this.#connection = new Instance(application as Application<LifespanProtocol>, scope, transport, options)
   }
 
-  /** @throws SignalboxError `lifespan_failed` when the application says so or raises. */
-  async startup(): Promise<void> {
+  /** @throws SignalboxError `lifespan_failed` when the application says so, raises, or has not answered after `timeout` milliseconds. */
+  async startup(timeout: number): Promise<void> {
     try {
-      const answer = await this.#ask({ type: 'lifespan.startup' })
+      const answer = await this.#ask({ type: 'lifespan.startup' }, timeout)
       if (answer.type === 'lifespan.startup.failed') throw new Error(answer.message ?? 'no reason given')
       if (answer.type !== 'lifespan.startup.complete') throw unexpected(answer, 'lifespan.startup.complete or .failed')
       this.state = { ...this.state, ...structuredClone(answer.state) }
+      this.#started = true
     } catch (error) {
       // ASGI lifespan: an application that does not know the protocol goes without it.
       if (hasCode(error, 'no_route')) return
-      throw new SignalboxError('lifespan_failed', `the lifespan application did not start: ${reason(error)}`, { cause: error })
+      throw new SignalboxError('lifespan_failed', `the lifespan application did not start: ${reason(error)}`, {
+        cause: error,
+      })
     }
   }
 
-  /** @throws SignalboxError `lifespan_failed`. */
-  async shutdown(): Promise<void> {
-    if (this.#connection.ended) return
+  /** @throws SignalboxError `lifespan_failed`, as for `startup`. */
+  async shutdown(timeout: number): Promise<void> {
+    if (this.#connection.ended || !this.#started) return this.#connection.disconnect()
     try {
-      const answer = await this.#ask({ type: 'lifespan.shutdown' })
+      const answer = await this.#ask({ type: 'lifespan.shutdown' }, timeout)
       if (answer.type === 'lifespan.shutdown.failed') throw new Error(answer.message ?? 'no reason given')
-      if (answer.type !== 'lifespan.shutdown.complete') throw unexpected(answer, 'lifespan.shutdown.complete or .failed')
+      if (answer.type !== 'lifespan.shutdown.complete')
+        throw unexpected(answer, 'lifespan.shutdown.complete or .failed')
     } catch (error) {
-      throw new SignalboxError('lifespan_failed', `the lifespan application did not shut down: ${reason(error)}`, { cause: error })
+      throw new SignalboxError('lifespan_failed', `the lifespan application did not shut down: ${reason(error)}`, {
+        cause: error,
+      })
     }
   }
 
-  async #ask(event: LifespanProtocol['receive']): Promise<Answer> {
+  async #ask(event: LifespanProtocol['receive'], timeout: number): Promise<Answer> {
     this.#answer = Promise.withResolvers<Answer>()
     const last = event.type === 'lifespan.shutdown'
     const answer = this.#answer
     this.#connection.deliver(event, { last })
+    const late = () => answer.reject(new SignalboxError('timed_out', `it has not answered within ${timeout} ms`))
+    const timer = setTimeout(late, timeout)
     try {
       return await answer.promise
     } finally {
+      clearTimeout(timer)
       // A later end of the application is nobody's answer.
       this.#answer.promise.catch(() => undefined)
       if (last) this.#connection.disconnect()

@@ -46,7 +46,9 @@ export class ApplicationCommunicator<P extends Protocol> {
         this.#output.put(event)
       },
       end: (outcome) => {
-        this.#left = this.#output.close(new SignalboxError('scope_ended', `the application has ended: ${describe(outcome)}`, causeOf(outcome)))
+        this.#left = this.#output.close(
+          new SignalboxError('scope_ended', `the application has ended: ${describe(outcome)}`, causeOf(outcome)),
+        )
         this.#ended.resolve(outcome)
       },
     }

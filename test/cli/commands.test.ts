@@ -4,7 +4,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { runCommandLine } from '../../src/cli/program.ts'
-import { run, toyMain, type Ended } from '../support/child.ts'
+import { realMain, run, toyMain, type Ended } from '../support/child.ts'
 import { temporaryFolder, withApplication } from '../support/config-text.ts'
 import { toyRegistry } from '../support/toy-registry.ts'
 
@@ -39,14 +39,25 @@ const broken = withApplication(
 )
 
 describe('help and usage', () => {
-  test.each(['serve', 'check', 'routes', 'explain', 'send', 'send mqtt', 'schema', 'mqtt-password'])(
-    '%s --help has an example',
-    async (command) => {
-      const { code, out, error } = await signalbox(`${command} --help`)
-      expect({ code, error }).toEqual({ code: 0, error: '' })
-      expect(out).toMatch(new RegExp(`Examples?:\\n {2}.*signalbox ${command}`))
-    },
-  )
+  test.each([
+    'serve',
+    'worker',
+    'check',
+    'routes',
+    'explain',
+    'send',
+    'send mqtt',
+    'group',
+    'group send',
+    'channel',
+    'channel send',
+    'schema',
+    'mqtt-password',
+  ])('%s --help has an example', async (command) => {
+    const { code, out, error } = await signalbox(`${command} --help`)
+    expect({ code, error }).toEqual({ code: 0, error: '' })
+    expect(out).toMatch(new RegExp(`Examples?:\\n {2}.*signalbox ${command}`))
+  })
 
   test('without a command the help goes to standard error', async () => {
     const { code, out, error } = await signalbox('')
@@ -59,9 +70,19 @@ describe('help and usage', () => {
     ['check --jsn', /unknown option '--jsn'[^]*--json/],
     ['check a b', /too many arguments/],
     ['explain', /missing required argument 'protocol'/],
-    ['explain fax 1', /'fax' is invalid[^]*http, websocket, mqtt, email, sms/],
+    ['explain fax 1', /'fax' is invalid[^]*http, websocket, mqtt, email, sms, channel/],
     ['send mqtt', /missing required argument 'to'/],
     ['send mqtt a --timeout 5', /--timeout: found "5", expected a duration/],
+    ['worker', /missing required argument 'name'/],
+    ['worker gateway.yaml', /expected the name of a channel/],
+    ['worker a b.yaml --config c.yaml', /found b\.yaml and --config, expected one of them/],
+    ['worker a --concurrency many', /--concurrency: found "many", expected a number from 1 to 1000/],
+    ['group', /send a message to a group|Usage: signalbox group/],
+    ['group send chat', /missing required argument 'message'/],
+    ['group send a!b {"type":"a.b"}', /a group name has 1 to 100 characters[^]*found "a!b"/],
+    ['group send chat {"type":"ab"}', /expected a message such as [^]*: it has no type with a dot in it/],
+    ['channel send work {', /expected a message such as [^]*JSON/],
+    ['channel send work {"type":"a.b"} --timeout 5', /--timeout: found "5", expected a duration/],
   ])('%s', async (line, expected) => {
     const { code, error } = await signalbox(line)
     expect(error).toMatch(expected)
@@ -192,6 +213,28 @@ describe('explain', () => {
     expect({ code, last: out.trimEnd().split('\n').at(-1) }).toEqual({ code: 0, last: expected })
   })
 
+  test('a channel has its rule too, and it says who serves it', async () => {
+    await using place = await temporaryFolder()
+    const rules = 'channel: { ChannelNameRouter: [{ channel: work, app: ./handlers.ts#site }] }'
+    await writeFile(path.join(place.folder, 'gateway.yaml'), withApplication(rules))
+    const served = await signalbox('explain channel work', place)
+    expect(served).toEqual({
+      code: 0,
+      out: expect.stringMatching(/yes  matches\ngateway\.yaml:9  \.\/handlers\.ts#site\n$/),
+      error: '',
+    })
+    await writeFile(path.join(place.folder, 'gateway.yaml'), `workers: []\n${withApplication(rules)}`)
+    const left = await signalbox('explain channel work', place)
+    expect(left.error).toBe(
+      'the gateway does not serve work: it is not under workers, but left to `signalbox worker work`\n',
+    )
+    expect(await signalbox('explain channel wrok', place)).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/"wrok" does not match\nno rule takes channel wrok\n$/),
+    })
+    expect(await signalbox('explain channel a!b', place)).toMatchObject({ code: 64 })
+  })
+
   test('an address that no rule takes ends with 1', async () => {
     const { code, out } = await signalbox('explain mqtt elsewhere')
     expect(code).toBe(1)
@@ -254,6 +297,13 @@ describe('as a process', () => {
     ['send email refuse-me', 1],
   ])('%s ends with %i', async (line, code) => {
     expect(await run(toyMain, line.split(' '), { folder: fixtures })).toMatchObject({ code })
+  })
+
+  test('what is longer than a pipe takes at once is whole', async () => {
+    const { code, out } = await run(realMain, ['schema'])
+    expect(code).toBe(0)
+    expect(out.length).toBeGreaterThan(64 * 1024)
+    expect(JSON.parse(out)).toMatchObject({ title: 'A signalbox gateway' })
   })
 
   test('standard input is read to the end of the line', async () => {

@@ -104,12 +104,15 @@ describe('SIGHUP', () => {
     await using place = await serving()
     await writeFile(
       place.file,
-      yaml('{ path: /second, app: ./handlers.ts#site }', 'closeTimeout: 9s\ndata: elsewhere\n'),
+      yaml(
+        '{ path: /second, app: ./handlers.ts#site }',
+        'closeTimeout: 9s\ndata: elsewhere\nadmin: {}\nlayer: redis\n',
+      ),
     )
     place.gateway.kill('SIGHUP')
     await place.gateway.sees('error', /new scopes follow its routing/)
     expect(place.gateway.error).toMatch(
-      /"settings":\["data","closeTimeout"\],"msg":"these settings change with the next start"/,
+      /"settings":\["data","layer","admin","closeTimeout"\],"msg":"these settings change with the next start"/,
     )
   })
 })

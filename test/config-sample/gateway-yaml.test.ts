@@ -5,7 +5,10 @@ import path from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { protocols } from '../../protocols/registry.ts'
+import { layerSchema } from '../../src/config/layer.ts'
 import { loadConfig, type LoadResult } from '../../src/config/load.ts'
+import { redisSchema } from '../../src/config/redis-layer.ts'
+import { settingsSchema } from '../../src/config/settings.ts'
 import { builtinMiddleware } from '../../src/middleware/registry.ts'
 import { channelNameRouterDefinition } from '../../src/routing/channel-name-router.ts'
 import { closeStore } from '../../config/handlers/store.ts'
@@ -56,6 +59,19 @@ describe('every setting stands there', () => {
     for (const setting of ['listen', 'layer', 'data', 'log', 'closeTimeout', 'drainTimeout', 'application']) {
       expect(Object.keys(complete)).toContain(setting)
     }
+    for (const setting of ['workers', ...settingsOf(unwrapped(settingsSchema.shape.admin))])
+      expect(text).toMatch(new RegExp(`^# (?:admin: \\{.* )?${setting}:`, 'm'))
+  })
+
+  test('of the Redis layer, behind ##, with its default', () => {
+    const written = text
+      .split('\n')
+      .filter((line) => line.startsWith('## '))
+      .map((line) => line.slice(3))
+    const { layer } = parse(written.join('\n')) as { layer: unknown }
+    const capacity = { default: 100, patterns: [] }
+    expect(layerSchema.parse(layer)).toEqual(layerSchema.parse({ redis: { capacity } }))
+    for (const setting of settingsOf(redisSchema)) expect(written.join('\n')).toMatch(new RegExp(`[ {]${setting}:`))
   })
 
   /** The names of all settings, those inside others too. */
@@ -64,6 +80,7 @@ describe('every setting stands there', () => {
     return Object.entries(schema.shape).flatMap(([name, inner]) => [name, ...settingsOf(unwrapped(inner))])
   }
   function unwrapped(schema: unknown): unknown {
+    if (schema instanceof z.ZodPipe) return schema.in
     return schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional || schema instanceof z.ZodDefault
       ? unwrapped(schema.unwrap())
       : schema

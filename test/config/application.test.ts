@@ -188,7 +188,13 @@ test('a configuration cannot be changed, at any depth', async () => {
 
 test('what is left out has its default, and relative paths start in the folder of the file', async () => {
   const config = await load(withApplication('http: ./handlers.ts#site'))
-  expect(config).toMatchObject({ layer: 'memory', closeTimeout: 5000, drainTimeout: 10_000, log: { level: 'info' } })
+  expect(config).toMatchObject({
+    layer: { kind: 'memory' },
+    workers: [],
+    closeTimeout: 5000,
+    drainTimeout: 10_000,
+    log: { level: 'info' },
+  })
   expect(config.data).toBe(`${config.base}/data`)
   expect(config.file).toBe(`${config.base}/gateway.yaml`)
 })

@@ -8,7 +8,7 @@ const known = 'one of ProtocolTypeRouter, URLRouter, accessLog, timeout, allowed
 const anApplication = 'file.ts#Export, or a map with one key that names a router or a middleware'
 const urlKey =
   'a regular expression on the path, without its leading slash and without the query, such as ^chat/(?<room>[^/]+)$'
-const topKeys = 'one of listen, layer, data, log, closeTimeout, drainTimeout, application'
+const topKeys = 'one of listen, layer, workers, admin, data, log, closeTimeout, drainTimeout, application'
 
 test('a file without mistakes has none', async () => {
   expect(await mistakes(withTop(listen))).toEqual([])
@@ -155,12 +155,6 @@ describe('settings', () => {
       'closeTimeout: 5',
       ['2:15 closeTimeout found 5, expected a duration with its unit, such as 500ms, 30s or 5m'],
     ],
-    [
-      'a layer of a later version',
-      'layer: { redis: { url: "redis://127.0.0.1" } }',
-      ['2:8 layer found the redis layer, expected memory: redis is not available in this version'],
-    ],
-    ['an unknown layer', 'layer: rabbit', ['2:8 layer found "rabbit", expected memory']],
   ])('%s', async (_, line, expected) => {
     expect(await mistakes(withTop(listen, line))).toEqual(expected)
   })

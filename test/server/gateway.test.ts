@@ -1,6 +1,6 @@
 /** The gateway around adapters: what is opened, in which order it is closed, and what happens when a part fails. */
 import { afterEach, expect, test } from '@jest/globals'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -67,12 +67,16 @@ async function start(applications: Record<string, Application>, definitions: Pro
     data: join(folder, 'data'),
     closeTimeout,
     drainTimeout: 200,
+    startTimeout: 50,
   }
   return { folder, gateway: await Gateway.start(options, { definitions, layer: new MemoryLayer(), log: silentLog }) }
 }
 
 const lifespan =
-  (story: string[], events: Partial<{ startup: LifespanProtocol['send']; shutdown: LifespanProtocol['send'] }> = {}): Application<LifespanProtocol> =>
+  (
+    story: string[],
+    events: Partial<{ startup: LifespanProtocol['send']; shutdown: LifespanProtocol['send'] }> = {},
+  ): Application<LifespanProtocol> =>
   async (_scope, receive, send) => {
     for (const [name, answer] of [
       ['startup', events.startup ?? { type: 'lifespan.startup.complete', state: { roof: 'red' } }],
@@ -119,9 +123,43 @@ test('a lifespan that fails, raises or says something else keeps the gateway fro
     code: 'lifespan_failed',
     message: 'the lifespan application did not start: no roof',
   })
-  await expect(failing({ type: 'lifespan.shutdown.complete' })).rejects.toThrow('expected lifespan.startup.complete or .failed')
+  await expect(failing({ type: 'lifespan.shutdown.complete' })).rejects.toThrow(
+    'expected lifespan.startup.complete or .failed',
+  )
   const raising = start({ lifespan: () => Promise.reject(new Error('boom')) }, [definition])
   await expect(raising).rejects.toThrow('did not start: boom')
+})
+
+test('a lifespan that never answers keeps the gateway from starting, and later from hanging at its end', async () => {
+  const { definition } = pigeonPost([])
+  const never: Application = async (_scope, receive) => {
+    await receive()
+    await new Promise(() => undefined)
+  }
+  await expect(start({ lifespan: never }, [definition])).rejects.toThrow('it has not answered within 50 ms')
+  const stuck: Application<LifespanProtocol> = async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'lifespan.startup.complete' })
+    await receive()
+    await new Promise(() => undefined)
+  }
+  const { gateway } = await start({ lifespan: stuck }, [definition])
+  await expect(gateway.close()).resolves.toBeUndefined()
+})
+
+test('a data folder that cannot be made is named', async () => {
+  const { folder } = await start({ pigeon: async () => undefined }, [pigeonPost([]).definition])
+  await writeFile(join(folder, 'file'), '')
+  const options = { application: protocolTypeRouter({}), listen: {}, http: { address: { host: '127.0.0.1', port: 0 } } }
+  const data = join(folder, 'file', 'data')
+  const starting = Gateway.start(
+    { ...options, base: folder, data, closeTimeout: 50, drainTimeout: 50 },
+    { definitions: [], layer: new MemoryLayer(), log: silentLog },
+  )
+  await expect(starting).rejects.toMatchObject({
+    code: 'bad_config',
+    message: expect.stringContaining(`the data folder ${data}`),
+  })
 })
 
 test('a listener that cannot start closes what was open before it', async () => {
@@ -153,14 +191,26 @@ test('closing aborts the scopes that are still open and does not wait for ever',
 test('what an application failed on is counted and kept as a line of JSON, bytes in base64', async () => {
   const { definition, post } = pigeonPost([])
   const { gateway, folder } = await start({ pigeon: async () => undefined }, [definition])
-  const scope: Protocol['scope'] = { type: 'pigeon', id: 's1', client: null, server: null, params: {}, route: 'a.yaml:3', state: {} }
+  const scope: Protocol['scope'] = {
+    type: 'pigeon',
+    id: 's1',
+    client: null,
+    server: null,
+    params: {},
+    route: 'a.yaml:3',
+    state: {},
+  }
   const event = { type: 'pigeon.note', bytes: Buffer.from('coo') } as Event
   post.services?.failed(scope, event, new Error('cannot read this'))
   post.services?.failed(scope, event, 'thrown text')
   await gateway.close()
   const lines = (await readFile(join(folder, 'data', 'dead-letters.jsonl'), 'utf8')).trimEnd().split('\n')
   expect(lines.map((line) => JSON.parse(line))).toMatchObject([
-    { error: 'cannot read this', scope: { route: 'a.yaml:3' }, event: { type: 'pigeon.note', bytes: { base64: 'Y29v' } } },
+    {
+      error: 'cannot read this',
+      scope: { route: 'a.yaml:3' },
+      event: { type: 'pigeon.note', bytes: { base64: 'Y29v' } },
+    },
     { error: 'thrown text' },
   ])
   expect(gateway.stats()).toMatchObject({ failed: 2 })
