@@ -1,7 +1,7 @@
 /** The daemon: arguments -> config -> gateway -> signals -> exit code. */
 import packageJson from './package.json' with { type: 'json' }
 import { protocols } from './protocols/registry.ts'
-import { processOutput } from './src/cli/output.ts'
+import { outputWritten, processOutput } from './src/cli/output.ts'
 import { runCommandLine } from './src/cli/program.ts'
 import { builtinMiddleware } from './src/middleware/registry.ts'
 import { channelNameRouterDefinition } from './src/routing/channel-name-router.ts'
@@ -21,4 +21,5 @@ const code = await runCommandLine(process.argv.slice(2), {
   hashPassword: async (password) => (await import('./protocols/mqtt/password.ts')).hashPassword(password),
 })
 
+await outputWritten()
 process.exit(code)
