@@ -1,0 +1,61 @@
+/** Every case of the benchmark runs and reports; what the figures are is for people to look at. */
+import { expect, test } from '@jest/globals'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { requires } from '../support/requirements.ts'
+import { run } from '../support/child.ts'
+
+const program = path.join(import.meta.dirname, 'run.ts')
+
+interface Written {
+  readonly cases: readonly Readonly<Record<string, unknown>>[]
+}
+
+async function bench(...given: readonly string[]) {
+  const folder = await mkdtemp(path.join(tmpdir(), 'signalbox-bench-test-'))
+  try {
+    const json = path.join(folder, 'bench.json')
+    const ended = await run(program, [...given, '--small', '--rounds', '1', '--seconds', '0.05', '--json', json])
+    expect(ended).toMatchObject({ code: 0, error: '' })
+    return { out: ended.out, ...(JSON.parse(await readFile(json, 'utf8')) as Written) }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+const { out: list } = await run(program, ['--list'])
+const names = list.trim().split('\n')
+const redisNames = names.filter((name) => name.includes('redis'))
+
+function expectAll(expected: readonly string[], { out, cases }: Awaited<ReturnType<typeof bench>>): void {
+  expect(cases.map(({ name }) => name)).toEqual(expected)
+  for (const one of cases) {
+    expect(one).toEqual({
+      name: one['name'],
+      unit: expect.any(String),
+      gateway: expect.any(Number),
+      bare: expect.any(Number),
+      ratio: expect.any(Number),
+      target: expect.any(Number),
+      lowerIsBetter: expect.any(Boolean),
+    })
+    expect(out).toMatch(new RegExp(`^${String(one['name'])} .*(?:met|missed)`, 'm'))
+  }
+}
+
+test('every case of the benchmark runs and reports', async () => {
+  const expected = names.filter((name) => !redisNames.includes(name))
+  expect(expected.length).toBeGreaterThan(20)
+  expectAll(expected, await bench(...expected))
+}, 120_000)
+
+requires('redis-server').test('the cases with Redis run and report too', async () => {
+  expectAll(redisNames, await bench(...redisNames))
+})
+
+test('a name that no case has is refused in words', async () => {
+  const { code, error } = await run(program, ['no-such-case'])
+  expect(error).toBe('there is no case no-such-case; --list names them\n')
+  expect(code).toBe(64)
+})

@@ -1,0 +1,138 @@
+/** What the benchmark measures: the gateway on one side, the bare library doing the same work on the other. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { memory, routing, startUp, throughput, type LoadOptions, type Measure } from './measure.ts'
+import { root } from './processes.ts'
+import type { ServerName } from './servers.ts'
+
+export interface BenchCase {
+  readonly name: string
+  readonly unit: string
+  /** What `ratio` is to be at least, or where lower is better at most. */
+  readonly target: number
+  readonly lowerIsBetter: boolean
+  /** `difference`: the ratio is the gateway's value less the bare one's. Default: their quotient. */
+  readonly compare?: 'difference'
+  readonly needsRedis?: boolean
+  readonly gateway: Measure
+  readonly bare: Measure
+}
+
+const gateway: ServerName = { gateway: 'gateway' }
+const redis: ServerName = { gateway: 'redis' }
+const bare = (...given: readonly string[]): ServerName => ({ bare: given })
+
+interface Rate {
+  readonly unit: string
+  readonly target: number
+  readonly bare: ServerName
+  readonly gateway?: ServerName
+}
+
+function rate(name: string, { unit, target, ...sides }: Rate, load: LoadOptions): BenchCase {
+  return {
+    name,
+    unit: `${unit}/s`,
+    target,
+    lowerIsBetter: false,
+    needsRedis: sides.gateway === redis,
+    gateway: throughput(sides.gateway ?? gateway, load),
+    bare: throughput(sides.bare, load),
+  }
+}
+
+function room(name: string, inFlight: number, { target, ...sides }: Omit<Rate, 'unit'>): BenchCase {
+  return rate(name, { unit: 'deliveries', target, ...sides }, { load: 'room', connections: 1000, inFlight })
+}
+
+function publishes(qos: 0 | 1, inFlight: number): BenchCase {
+  const load = { load: `qos${qos}`, connections: 32, inFlight }
+  return rate(`mqtt-qos${qos}-${inFlight}`, { unit: 'messages', target: 1, bare: bare('mqtt') }, load)
+}
+
+function connects(protocol: string, server: string): BenchCase {
+  const load = { load: `connect-${protocol}`, connections: 16 }
+  return rate(`connect-${protocol}`, { unit: 'connections', target: 0.9, bare: bare(server) }, load)
+}
+
+function routes(router: string, rules: number): BenchCase {
+  return {
+    name: `routing-${router}-${rules}`,
+    unit: 'ns',
+    target: 3,
+    lowerIsBetter: true,
+    gateway: routing(router, rules),
+    bare: routing(router, 10),
+  }
+}
+
+function idle(protocol: string): BenchCase {
+  const load = { load: `idle-${protocol}`, connections: 10_000 }
+  return {
+    name: `memory-${protocol}`,
+    unit: 'bytes',
+    target: 1.25,
+    lowerIsBetter: true,
+    gateway: memory(gateway, load),
+    bare: memory(bare(protocol), load),
+  }
+}
+
+const startsUp: BenchCase = {
+  name: 'start-up',
+  unit: 's',
+  target: 0.5,
+  lowerIsBetter: true,
+  compare: 'difference',
+  gateway: startUp([path.join(root, 'bin', 'signalbox.js'), 'serve', 'config/gateway.yaml'], /^ +data /, sampleFolder),
+  bare: startUp([path.join(root, 'test', 'bench', 'bare', 'imports.ts')], /^serving$/, sampleFolder),
+}
+
+/** Any free port, and a folder of its own for the sample's database. */
+async function sampleFolder() {
+  const data = await mkdtemp(path.join(tmpdir(), 'signalbox-bench-'))
+  const any = '127.0.0.1:0'
+  return {
+    environment: { SIGNALBOX_DATA: data, SIGNALBOX_HTTP: any, SIGNALBOX_MQTT: any, SIGNALBOX_SMTP: any },
+    [Symbol.asyncDispose]: () => rm(data, { recursive: true, force: true }),
+  }
+}
+
+const websocket = bare('websocket')
+const fewSockets = { load: 'echo', connections: 64 }
+const subscribers = { load: 'subscribers', connections: 500 }
+const mailboxes = { load: 'mails', connections: 16 }
+
+export const cases: readonly BenchCase[] = [
+  rate('http-hello', { unit: 'requests', target: 0.9, bare: bare('http') }, { load: 'hello', connections: 64 }),
+  // The same with an application that speaks in events.
+  rate('http-events', { unit: 'requests', target: 0.9, bare: bare('http') }, { load: 'events', connections: 64 }),
+  rate('websocket-echo-1', { unit: 'messages', target: 1, bare: websocket }, fewSockets),
+  rate('websocket-echo-8', { unit: 'messages', target: 2.5, bare: websocket }, { ...fewSockets, inFlight: 8 }),
+  room('fan-out-1', 1, { target: 1, bare: websocket }),
+  room('fan-out-8', 8, { target: 2, bare: websocket }),
+  room('fan-out-redis-1', 1, { target: 1, bare: websocket, gateway: redis }),
+  room('fan-out-redis-8', 8, { target: 2, bare: websocket, gateway: redis }),
+  // Here the other side is the gateway itself, with the layer in memory.
+  room('fan-out-redis-memory-1', 1, { target: 0.9, bare: gateway, gateway: redis }),
+  room('fan-out-redis-memory-8', 8, { target: 0.9, bare: gateway, gateway: redis }),
+  publishes(0, 1),
+  publishes(0, 20),
+  publishes(1, 1),
+  publishes(1, 20),
+  rate('mqtt-fan-out-1', { unit: 'deliveries', target: 1, bare: bare('mqtt') }, subscribers),
+  rate('mqtt-fan-out-20', { unit: 'deliveries', target: 1, bare: bare('mqtt') }, { ...subscribers, inFlight: 20 }),
+  rate('mail', { unit: 'mails', target: 0.9, bare: bare('email') }, mailboxes),
+  // The gateway's handler gets a parsed mail; here the other side parses it too.
+  rate('mail-parsed', { unit: 'mails', target: 0.9, bare: bare('email', 'parse') }, mailboxes),
+  rate('sms-webhook', { unit: 'texts', target: 0.9, bare: bare('sms') }, { load: 'webhook', connections: 16 }),
+  ...['url', 'topic', 'email', 'sms', 'channel'].flatMap((router) => [routes(router, 1000), routes(router, 100_000)]),
+  connects('http', 'http'),
+  connects('websocket', 'websocket'),
+  connects('mqtt', 'mqtt'),
+  connects('email', 'email'),
+  idle('websocket'),
+  idle('mqtt'),
+  startsUp,
+]

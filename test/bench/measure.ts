@@ -1,0 +1,121 @@
+/** One measurement of one side: what each kind of case does with its server. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import path from 'node:path'
+import { firstLot } from './load/first-lot.ts'
+import type { LoadConfig } from './load/load.ts'
+import type { LoadResult } from './load/main.ts'
+import { Process, root } from './processes.ts'
+import { Server, type ServerName, type ServerOptions } from './servers.ts'
+
+export interface Settings {
+  /** Of one measurement. */
+  readonly seconds: number
+  readonly warmUp: number
+  /** Few of everything: only to see that it runs. */
+  readonly small: boolean
+  /** The folder for CPU profiles of the servers. */
+  readonly profile: string | undefined
+  readonly redis: string | undefined
+}
+
+export interface Sample {
+  readonly value: number
+  /** Microseconds of the server's processor for one; undefined where it is not known, or says nothing. */
+  readonly cpu?: number | undefined
+  /** The load generator had its processor to itself for nearly all of the time: the server may be faster than this. */
+  readonly generatorBound?: boolean
+}
+
+export type Measure = (settings: Settings) => Promise<Sample>
+
+export interface LoadOptions {
+  readonly load: string
+  readonly connections: number
+  readonly inFlight?: number
+}
+
+/** More of its processor than this, and it is the generator that is measured. */
+const generatorLimit = 0.95
+
+/** How much a server does in a second. */
+export function throughput(name: ServerName, load: LoadOptions): Measure {
+  return async (settings) => {
+    await using server = await Server.start(name, serverOptions(settings))
+    await using generator = startLoad(server, load, settings)
+    const result = JSON.parse((await generator.until(/^\{/)).at(-1) ?? '') as LoadResult
+    if (settings.profile !== undefined) await server.end()
+    return { value: result.rate, cpu: result.serverCpu, generatorBound: result.generatorCpu > generatorLimit }
+  }
+}
+
+/** Bytes that an idle connection costs a server. */
+export function memory(name: ServerName, load: LoadOptions): Measure {
+  return async (settings) => {
+    const collect = path.join(import.meta.dirname, 'collect.ts')
+    const options = { ...serverOptions(settings), node: ['--expose-gc', '--import', collect] }
+    await using server = await Server.start(name, options)
+    await using generator = startLoad(server, load, settings)
+    await generator.until(/^opened$/)
+    const before = await resident(server)
+    generator.say('more')
+    await generator.until(/^opened$/)
+    const after = await resident(server)
+    const connections = smaller(load.connections, settings)
+    return { value: (after - before) / (connections - firstLot(connections)) }
+  }
+}
+
+async function resident({ process: child }: Server): Promise<number> {
+  await sleep(300)
+  child.signal('SIGUSR2')
+  return Number((await child.until(/^resident /)).at(-1)?.split(' ')[1])
+}
+
+/** Seconds from the start of a process until it says that it is ready. */
+export function startUp(command: readonly string[], ready: RegExp, environment: () => Promise<Environment>): Measure {
+  return async () => {
+    await using given = await environment()
+    const begun = performance.now()
+    await using child = new Process([process.execPath, ...command], { processor: 'server', ...given })
+    await child.until(ready)
+    return { value: (performance.now() - begun) / 1000 }
+  }
+}
+
+interface Environment extends AsyncDisposable {
+  readonly environment: Readonly<Record<string, string>>
+}
+
+/** Nanoseconds until a router has found the last of its rules. */
+export function routing(router: string, rules: number): Measure {
+  return async ({ seconds }) => {
+    const program = path.join(import.meta.dirname, 'routing.ts')
+    await using child = new Process([process.execPath, program, router, String(rules), String(seconds)], {
+      processor: 'server',
+    })
+    return { value: Number((await child.until(/^[\d.]+$/)).at(-1)) }
+  }
+}
+
+function serverOptions({ profile, redis }: Settings): ServerOptions {
+  const node = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(profile)}`]
+  return { node, redis }
+}
+
+function startLoad(server: Server, { load, connections, inFlight = 1 }: LoadOptions, settings: Settings): Process {
+  const config: LoadConfig = {
+    load,
+    urls: server.urls,
+    connections: smaller(connections, settings),
+    inFlight,
+    warmUp: settings.warmUp,
+    seconds: settings.seconds,
+    serverPid: server.process.pid,
+  }
+  const program = path.join(root, 'test', 'bench', 'load', 'main.ts')
+  return new Process([process.execPath, program, JSON.stringify(config)], { processor: 'load' })
+}
+
+function smaller(connections: number, { small }: Settings): number {
+  return small ? Math.min(connections, 4) : connections
+}
