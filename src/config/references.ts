@@ -4,6 +4,7 @@ import { createRequire, registerHooks } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Application } from '../asgi/protocol.ts'
+import { isSyncHandler } from '../bridge/sync-consumer.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -11,6 +12,13 @@ import { didYouMean } from './suggest.ts'
 const loadTimeout = 30_000
 
 type Namespace = Readonly<Record<string, unknown>>
+
+/** What a reference names, and where it stands. */
+interface Export {
+  readonly value: unknown
+  readonly url: string
+  readonly name: string
+}
 
 /** A function of the user's that makes an application: of rules, or of another application. */
 export type UserFactory = (...parts: readonly unknown[]) => unknown
@@ -26,7 +34,12 @@ export class References {
 
   /** @throws SignalboxError `bad_reference` in words: what was found, what was expected. */
   async application(reference: string): Promise<Application> {
-    const value = await this.#export(reference)
+    const { value, url, name } = await this.#export(reference)
+    if (isSyncHandler(value)) {
+      // Worker threads are for those who name blocking code.
+      const { syncApplication } = await import('../bridge/sync-application.ts')
+      return syncApplication(value, url, name)
+    }
     if (typeof value === 'function' && 'asApplication' in value && typeof value.asApplication === 'function') {
       const make = value.asApplication as () => unknown
       const made: unknown = attempt(reference, () => Reflect.apply(make, value, []))
@@ -39,18 +52,18 @@ export class References {
 
   /** @throws SignalboxError `bad_reference`. */
   async factory(reference: string): Promise<UserFactory> {
-    const value = await this.#export(reference)
+    const { value } = await this.#export(reference)
     if (typeof value === 'function' && !isClass(value)) return value as UserFactory
     throw bad(`found ${reference}, which is ${kindOf(value)}, expected a function that makes an application`)
   }
 
-  async #export(reference: string): Promise<unknown> {
+  async #export(reference: string): Promise<Export> {
     const [file = '', name = ''] = reference.split('#')
     const url = await this.#resolve(file)
     const loading = this.#modules.get(url) ?? load(file, url)
     this.#modules.set(url, loading)
     const namespace = await loading
-    if (Object.hasOwn(namespace, name)) return namespace[name]
+    if (Object.hasOwn(namespace, name)) return { value: namespace[name], url, name }
     const names = Object.keys(namespace)
     const expected = names.length > 0 ? `one of its exports: ${names.join(', ')}` : 'an export of that name'
     throw bad(`found no export ${JSON.stringify(name)} in ${file}, expected ${expected}${didYouMean(name, names)}`)

@@ -1,0 +1,28 @@
+/** What the operator may set of the worker threads. */
+import os from 'node:os'
+import { z } from 'zod'
+import { count, duration, size } from '../runtime/options.ts'
+
+/** Fewer would put everything behind whatever blocks one thread. */
+const fewestThreads = 2
+
+export const bridgeOptions = z.strictObject({
+  threads: count(1, 512)
+    .default(() => Math.max(fewestThreads, os.availableParallelism()))
+    .meta({ description: 'How many worker threads run blocking code. Default: one a core, at least 2.' }),
+  memory: size()
+    .refine((bytes) => bytes >= 16 * 2 ** 20, 'expected at least 16MiB')
+    .optional()
+    .meta({ description: "How much a thread's objects may take, such as 256MiB. Default: what Node allows." }),
+  queue: count(0)
+    .default(1000)
+    .meta({ description: 'How many calls and new scopes may wait for a thread; more are refused.' }),
+  timeout: duration()
+    .prefault('30s')
+    .meta({ description: 'How long blocking code may take for one event or call, such as 30s.' }),
+  grace: duration()
+    .prefault('1s')
+    .meta({ description: 'How long it may then take to stop, before its thread is ended.' }),
+})
+
+export type BridgeOptions = z.output<typeof bridgeOptions>

@@ -1,0 +1,40 @@
+/** A sync consumer or handler as an application like any other: a stand-in here, for the one that is on a worker thread. */
+import type { Application, Protocol } from '../asgi/protocol.ts'
+import { placeOf } from './modules.ts'
+import { currentPool, type BridgePool } from './pool.ts'
+import { Seat } from './seat.ts'
+import { isSyncConsumer, type SyncConsumerClass } from './sync-consumer.ts'
+import type { SyncApplication } from './sync-context.ts'
+import { trail } from './trail.ts'
+
+export interface SyncApplicationOptions {
+  /** Default: the gateway's. */
+  readonly pool?: BridgePool
+}
+
+/**
+ * What the YAML makes of a reference to a SyncConsumer or a `syncHandler`; for routers in code and for tests. The worker
+ * loads the module itself, and runs the export of that name; a class has a name of its own.
+ *
+ * @example
+ * const tickets = syncApplication(SupportTicketHandler, new URL('./handlers/tickets.ts', import.meta.url))
+ */
+export function syncApplication<P extends Protocol>(
+  handler: SyncConsumerClass<P> | SyncApplication<P>,
+  module: string | URL,
+  name: string = handler.name,
+  { pool }: SyncApplicationOptions = {},
+): Application<P> {
+  const place = placeOf(module, name)
+  const isConsumer = isSyncConsumer(handler)
+  const moveBytes = isConsumer && handler.moveBytes
+  return (scope, receive, send, context) =>
+    trail.run({ ...trail.getStore(), scope: scope.id }, async () => {
+      const seat = new Seat({ pool: pool ?? currentPool(), place, moveBytes, scope, receive, send, context })
+      try {
+        await (isConsumer ? seat.serveEvents() : seat.hold())
+      } finally {
+        seat.close()
+      }
+    })
+}

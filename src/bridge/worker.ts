@@ -1,0 +1,62 @@
+/** Where a worker thread begins: Piscina runs each job here. */
+import { MessageChannel, parentPort } from 'node:worker_threads'
+import { encodeError } from './envelope.ts'
+import { workerLog } from './log.ts'
+import type { Hello, Job, Parcel, Reply } from './messages.ts'
+import { Modules, describeJob } from './modules.ts'
+import { pack } from './pack.ts'
+import { perform } from './residents.ts'
+import { WorkerThread, becomeWorker, unpack } from './worker-thread.ts'
+
+const modules = new Modules()
+const thread = start()
+becomeWorker(thread, modules)
+
+// As in the main thread: what nobody caught is logged, and ends nothing. (Node would end the thread, with everything that
+// lives on it, and Piscina may put it to sleep before it has ended: for ever, and the process with it.)
+process.on('uncaughtException', (error) => {
+  workerLog(thread, undefined).error({ err: error }, 'an error that nobody caught in a worker thread')
+})
+
+function start(): WorkerThread {
+  const { port1, port2 } = new MessageChannel()
+  const counter = new Int32Array(new SharedArrayBuffer(8))
+  const hello: Hello = { kind: 'signalbox.bridge', port: port2, counter }
+  parentPort?.postMessage(hello, [port2])
+  port1.unref()
+  return new WorkerThread(port1, counter, (job) => perform(job, thread, modules))
+}
+
+// An end that comes while a module loads, or from `process.exit`, is forgotten by Node when what it interrupts catches it.
+// Piscina would put the thread to sleep then: for ever, and the process with it.
+process.on('exit', () => thread.stop())
+
+/** Does one job. It never rejects: Piscina would lose half of the error. */
+export async function run(parcel: Parcel): Promise<Reply> {
+  const job = unpack(parcel)
+  const task = thread.enter(job)
+  let result: Reply
+  try {
+    const loading = load(job)
+    if (loading) await loading
+    result = reply(job.task, perform(job, thread, modules))
+  } catch (error) {
+    result = { kind: 'error', error: encodeError(error, describeJob(job)) }
+  }
+  thread.leave(task)
+  // What never answers is never put to sleep, and so it comes to its end.
+  return thread.over ? new Promise(() => undefined) : result
+}
+
+function load(job: Job): Promise<void> | undefined {
+  if (job.kind === 'call') return typeof job.place === 'number' ? undefined : modules.load(job.place)
+  return job.kind !== 'forget' && job.open ? modules.load(job.open.place) : undefined
+}
+
+/** Piscina ends the worker when a result cannot be cloned. What is not surely plain goes another way, which says so. */
+function reply(task: number, result: unknown): Reply {
+  const { value, transfer, sure } = pack(result)
+  if (sure) return typeof value === 'object' && value !== null ? [value] : (value as Reply) // sure, and so no function
+  thread.tell({ kind: 'value', task, value }, transfer, () => 'the result')
+  return { kind: 'elsewhere' }
+}
