@@ -20,7 +20,7 @@ const data = fc.letrec((tie) => ({
     fc.string(),
     fc.double(),
     fc.bigInt(),
-    fc.date(),
+    fc.date({ noInvalidDate: true }),
     bytes,
     fc.array(tie('value'), { maxLength: 4 }),
     fc.dictionary(fc.string(), tie('value'), { maxKeys: 4 }),
