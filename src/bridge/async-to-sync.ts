@@ -2,7 +2,7 @@
 import { SignalboxError } from '../runtime/errors.ts'
 import type { Place } from './messages.ts'
 import { placeOf } from './modules.ts'
-import { workerModules, workerThread } from './worker-thread.ts'
+import { workerThread, type WorkerThread } from './worker-thread.ts'
 
 type AsyncFunction = (...args: never[]) => unknown
 
@@ -43,7 +43,7 @@ export function asyncToSync(
   return (...args) => {
     const thread = workerThread()
     if (!thread) throw new SignalboxError('bridge_failed', `${label} is called ${elsewhere}`)
-    place ??= typeof what === 'function' ? exported(what, label) : placeOf(what, name)
+    place ??= typeof what === 'function' ? exported(what, { label, thread }) : placeOf(what, name)
     return thread.call({ kind: 'function', place }, args, timeout)
   }
 }
@@ -52,8 +52,13 @@ const elsewhere =
   'outside of blocking code: the main thread cannot wait for itself. There, await the function; or run the code that ' +
   'calls it on a worker thread, as a SyncConsumer or by syncToAsync'
 
-function exported(fn: AsyncFunction, label: string): Place {
-  const place = workerModules()?.placeOf(fn)
+interface Asking {
+  readonly label: string
+  readonly thread: WorkerThread
+}
+
+function exported(fn: AsyncFunction, { label, thread }: Asking): Place {
+  const place = thread.modules.placeOf(fn)
   if (place) return place
   const message = `${label}: found a function that the handler's module does not export, expected one that it does`
   throw new SignalboxError('bridge_failed', `${message}, or asyncToSync(new URL('./file.ts', import.meta.url), 'name')`)

@@ -15,6 +15,8 @@ export type Perform = (target: Target, args: readonly unknown[]) => Promise<unkn
 
 export interface CallsOwner {
   readonly perform: Perform
+  /** How many tasks are done, on all threads. */
+  readonly done: number
   lend(task: Task, call: Call): void
   /** It is answered, or not waited for any more. */
   onClosed(call: Call): void
@@ -29,12 +31,15 @@ export class Call implements BlockedCall {
   /** The task that made it. */
   readonly task: number
   readonly target: Target
+  /** How many tasks were done when it began. */
+  readonly doneBefore: number
 
   constructor(thread: CallsOwner, { call, task }: CallMessage, target: Target) {
     this.thread = thread
     this.id = call
     this.task = task
     this.target = target
+    this.doneBefore = thread.done
   }
 
   /** Whether a scope waits for its own peer. */

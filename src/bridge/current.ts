@@ -21,14 +21,14 @@ export function currentSignal(): SyncSignal {
 export function workerSignal(thread: WorkerThread): SyncSignal {
   return {
     get aborted() {
-      return thread.stopped !== undefined
+      return thread.isStopped
     },
     get reason() {
-      return thread.stopped
+      return thread.stopReason
     },
     throwIfAborted() {
-      const { stopped } = thread
-      if (stopped) throw stopped
+      const reason = thread.isStopped ? thread.stopReason : undefined
+      if (reason) throw reason
     },
   }
 }

@@ -45,6 +45,8 @@ export class Lanes {
   /** What keeps a thread for itself. */
   readonly #holds: TaskQueue
 
+  #done = 0
+
   constructor(options: LanesOptions, owner: LanesOwner) {
     const { threads, patience } = options
     this.#options = options
@@ -121,6 +123,7 @@ export class Lanes {
   }
 
   #start(lane: Lane): Thread {
+    const done = () => this.#done
     const owner: ThreadOwner = {
       perform: this.#owner.perform,
       log: (line) => this.#owner.log(line),
@@ -131,7 +134,11 @@ export class Lanes {
         this.#owner.onDeath(thread, error)
         this.#feed(lane)
       },
-      isAwaited: () => lane.queue.length > 0 || (this.queued > 0 && this.#lanes.every(({ thread }) => thread?.blocked)),
+      get done() {
+        return done()
+      },
+      onDone: () => this.#done++,
+      isStuck: () => this.queued > 0 && this.#lanes.every(({ thread }) => thread?.blocked),
     }
     return new Thread(this.#options, owner)
   }

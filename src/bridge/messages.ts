@@ -1,4 +1,5 @@
 /** What the main thread and a worker thread say to each other: types only. */
+import type { MessagePort } from 'node:worker_threads'
 import type { BaseScope, Event } from '../asgi/protocol.ts'
 import type { EncodedError } from './envelope.ts'
 
@@ -16,10 +17,10 @@ interface AnyJob {
   readonly scope: string | undefined
 }
 
-/** Call a function. A number is that of a place which the worker has seen. */
+/** Call a function. */
 export interface CallJob extends AnyJob {
   readonly kind: 'call'
-  readonly place: Place | number
+  readonly place: Place
   readonly args: readonly unknown[]
 }
 
@@ -55,7 +56,10 @@ export interface Opening {
   readonly scope: BaseScope
 }
 
-/** A job on its way. Calls are the most frequent, and what has no names in it is read and written fastest. */
+/**
+ * A job on its way. Calls are the most frequent, and what has no names in it is read and written fastest; a number stands for
+ * a place that the worker has seen.
+ */
 export type Parcel = Exclude<Job, CallJob> | PackedCall
 export type PackedCall = readonly [
   task: number,
@@ -128,6 +132,6 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 /** A worker's first message: its end of the line, the counter of what was written on it, and whether the line is closed. */
 export interface Hello {
   readonly kind: 'signalbox.bridge'
-  readonly port: import('node:worker_threads').MessagePort
+  readonly port: MessagePort
   readonly counter: Int32Array<SharedArrayBuffer>
 }

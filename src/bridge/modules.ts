@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SignalboxError, reason } from '../runtime/errors.ts'
-import type { Job, Place, Target } from './messages.ts'
+import type { Job, Parcel, Place, Target } from './messages.ts'
 import { shared } from './shared.ts'
 
 type Namespace = Readonly<Record<string, unknown>>
@@ -36,11 +36,13 @@ export class Modules {
     )
   }
 
-  /** The place of this number, which was named before; a place itself is remembered. */
-  place(named: Place | number): Place {
+  /** The job in a parcel. A place is remembered: the next time its number stands for it. */
+  unpack(parcel: Parcel): Job {
+    if ('kind' in parcel) return parcel
+    const [task, named, args, scope] = parcel
     if (typeof named !== 'number') this.#seen.set(named.id, named)
     const place = typeof named === 'number' ? this.#seen.get(named) : named
-    if (place) return place
+    if (place) return { kind: 'call', task, place, args, scope }
     throw new TypeError('a place was called by its number before it was named')
   }
 
@@ -79,7 +81,7 @@ export function describe({ module, name }: Place): string {
 
 /** Names a job in errors. */
 export function describeJob(job: Job): string {
-  if (job.kind === 'call') return typeof job.place === 'number' ? 'the function' : describe(job.place)
+  if (job.kind === 'call') return describe(job.place)
   return job.kind === 'event' ? `the handler of ${job.event.type}` : 'the handler'
 }
 

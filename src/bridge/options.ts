@@ -1,14 +1,10 @@
 /** What the operator may set of the worker threads. */
-import os from 'node:os'
 import { z } from 'zod'
 import { count, duration, size } from '../runtime/options.ts'
 
-/** Fewer would put everything behind whatever blocks one thread. */
-const fewestThreads = 2
-
 export const bridgeOptions = z.strictObject({
   threads: count(1, 512)
-    .default(() => Math.max(fewestThreads, os.availableParallelism()))
+    .optional()
     .meta({ description: 'How many worker threads run blocking code. Default: one a core, at least 2.' }),
   memory: size()
     .refine((bytes) => bytes >= 16 * 2 ** 20, 'expected at least 16MiB')

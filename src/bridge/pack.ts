@@ -42,15 +42,15 @@ export function transfer<T>(value: T, what: readonly Transferable[]): T {
 /** Of one value. */
 export function pack(value: unknown): Packed {
   const walk: Walk = { transfer: [], sure: true, left: maxNodes }
-  return { value: unwrap(value, walk), transfer: walk.transfer, sure: walk.sure && walk.transfer.length === 0 }
+  return { value: walkValue(value, walk, 0), transfer: walk.transfer, sure: walk.sure && walk.transfer.length === 0 }
 }
 
 /** Of a function's arguments. */
 export function packAll(values: readonly unknown[]): Packed & { readonly value: readonly unknown[] } {
   if (values.every(isPrimitive)) return { value: values, transfer: [], sure: true }
   const walk: Walk = { transfer: [], sure: true, left: maxNodes }
-  const packed = values.map((value) => unwrap(value, walk))
-  return { value: packed, transfer: walk.transfer, sure: walk.sure && walk.transfer.length === 0 }
+  const value = values.map((each) => walkValue(each, walk, 0))
+  return { value, transfer: walk.transfer, sure: walk.sure && walk.transfer.length === 0 }
 }
 
 /** As `pack`, for a value that nobody else looks at any more: its bytes move, where they have their memory for themselves. */
@@ -58,12 +58,6 @@ export function packToMove(value: unknown): Packed {
   const found = new Set<ArrayBuffer>()
   collect(value, found, { left: maxNodes })
   return pack(transfer(value, [...found]))
-}
-
-function unwrap(value: unknown, walk: Walk): unknown {
-  if (!isTransferring(value)) return walkValue(value, walk, 0)
-  walk.transfer.push(...value[listKey])
-  return walkValue(value.value, walk, 0)
 }
 
 function walkValue(value: unknown, walk: Walk, depth: number): unknown {
@@ -74,11 +68,20 @@ function walkValue(value: unknown, walk: Walk, depth: number): unknown {
     return value
   }
   if (isUint8Array(value)) return ownBytes(value, walk)
-  if (isProxy(value)) walk.sure = false
-  else if (Array.isArray(value)) return walkArray(value, walk, depth)
-  else if (isPlainObject(value)) return walkObject(value, walk, depth)
-  else if (!isDate(value) && !isMemory(value)) walk.sure = false
+  if (isProxy(value)) {
+    walk.sure = false
+    return value
+  }
+  if (listKey in value) return unwrap(value as Transferring, walk, depth)
+  if (Array.isArray(value)) return walkArray(value, walk, depth)
+  if (isPlainObject(value)) return walkObject(value, walk, depth)
+  if (!isDate(value) && !isMemory(value)) walk.sure = false
   return value
+}
+
+function unwrap(transferring: Transferring, walk: Walk, depth: number): unknown {
+  walk.transfer.push(...transferring[listKey])
+  return walkValue(transferring.value, walk, depth + 1)
 }
 
 /** A view is cloned with all of the memory behind it: for a `Buffer` out of Node's pool that is 64 KiB of other people's bytes. */
@@ -122,10 +125,6 @@ function collect(value: unknown, found: Set<ArrayBuffer>, budget: { left: number
   } else if (Array.isArray(value) || isPlainObject(value)) {
     for (const part of Object.values(value)) collect(part, found, budget)
   }
-}
-
-function isTransferring(value: unknown): value is Transferring {
-  return typeof value === 'object' && value !== null && listKey in value
 }
 
 const isPrimitive = (value: unknown): boolean =>

@@ -1,4 +1,5 @@
 /** The worker threads: who works where, who waits, and what becomes of it when a thread ends. */
+import os from 'node:os'
 import { setImmediate as immediate } from 'node:timers/promises'
 import type { Log } from '../asgi/context.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
@@ -45,6 +46,9 @@ export interface CallOptions {
 
 const callNeed = { bounded: true }
 
+/** One a core. Fewer than two would put everything behind whatever blocks that one. */
+const defaultThreads = () => Math.max(2, os.availableParallelism())
+
 const pools = shared('pools', (): BridgePool[] => [])
 
 /** The pool of whoever names none: the newest that is open, which is the gateway's, or one with the defaults. */
@@ -68,7 +72,7 @@ export class BridgePool implements AsyncDisposable {
   constructor(options: Partial<BridgeOptions> = {}, log: Log = silentLog) {
     this.options = Object.freeze({ ...bridgeOptions.parse({}), ...options })
     this.log = log
-    const { threads, timeout: patience, memory, grace } = this.options
+    const { threads = defaultThreads(), timeout: patience, memory, grace } = this.options
     this.#lanes = new Lanes(
       { threads, patience, grace, memory: memory === undefined ? undefined : Math.ceil(memory / 2 ** 20) },
       {

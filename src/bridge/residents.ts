@@ -2,10 +2,9 @@
 import type { Event, Protocol } from '../asgi/protocol.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { workerSignal } from './current.ts'
-import { decodeError } from './envelope.ts'
 import { workerLog } from './log.ts'
 import type { CallJob, EventJob, Job, Opening, ScopeJob } from './messages.ts'
-import { type Modules, describe } from './modules.ts'
+import { describe } from './modules.ts'
 import { isSyncConsumer, refusePromise } from './sync-consumer.ts'
 import { layerMethods, type Lent, type SyncInstance, type SyncLayer } from './sync-context.ts'
 import type { WorkerThread } from './worker-thread.ts'
@@ -19,14 +18,14 @@ export function residents(): number {
 }
 
 /** Does a job; its module is loaded, or can be at once. @throws whatever the handler throws. */
-export function perform(job: Job, thread: WorkerThread, modules: Modules): unknown {
+export function perform(job: Job, thread: WorkerThread): unknown {
   switch (job.kind) {
     case 'call':
-      return call(job, modules)
+      return call(job, thread)
     case 'event':
-      return handle(job, thread, modules)
+      return handle(job, thread)
     case 'scope':
-      return hold(job, thread, modules)
+      return hold(job, thread)
     case 'forget':
       for (const seat of job.seats) forget(seat, thread)
       return undefined
@@ -35,8 +34,7 @@ export function perform(job: Job, thread: WorkerThread, modules: Modules): unkno
   }
 }
 
-function call({ place: named, args }: CallJob, modules: Modules): unknown {
-  const place = modules.place(named)
+function call({ place, args }: CallJob, { modules }: WorkerThread): unknown {
   const found = modules.get(place)
   if (typeof found !== 'function') throw wrong(place, found, 'a function')
   const result: unknown = Reflect.apply(found, undefined, args)
@@ -44,11 +42,11 @@ function call({ place: named, args }: CallJob, modules: Modules): unknown {
   return result
 }
 
-function handle(job: EventJob, thread: WorkerThread, modules: Modules): boolean {
+function handle(job: EventJob, thread: WorkerThread): boolean {
   const { seat, event, open, aborted } = job
-  if (aborted) thread.aborted.set(seat, decodeError(aborted, 'in the main thread'))
+  if (aborted) thread.abort(seat, aborted)
   try {
-    if (open) instances.set(seat, openConsumer(open, seat, { thread, modules }))
+    if (open) instances.set(seat, openConsumer(open, seat, thread))
     const instance = instances.get(seat)
     if (!instance) throw new SignalboxError('scope_ended', `the consumer of this ${event.type} has ended`)
     const over = instance.handle(event)
@@ -60,17 +58,17 @@ function handle(job: EventJob, thread: WorkerThread, modules: Modules): boolean 
   }
 }
 
-function openConsumer({ place, scope }: Opening, seat: number, { thread, modules }: Inside): SyncInstance {
-  const found = modules.get(place)
+function openConsumer({ place, scope }: Opening, seat: number, thread: WorkerThread): SyncInstance {
+  const found = thread.modules.get(place)
   if (!isSyncConsumer(found)) throw wrong(place, found, 'a SyncConsumer')
   return found.open(lend(scope, seat, thread))
 }
 
-function hold({ seat, open, aborted }: ScopeJob, thread: WorkerThread, modules: Modules): void {
+function hold({ seat, open, aborted }: ScopeJob, thread: WorkerThread): void {
   const { place, scope } = open
-  const found = modules.get(place)
+  const found = thread.modules.get(place)
   if (typeof found !== 'function') throw wrong(place, found, 'a function')
-  if (aborted) thread.aborted.set(seat, decodeError(aborted, 'in the main thread'))
+  if (aborted) thread.abort(seat, aborted)
   const { send, context } = lend(scope, seat, thread)
   const receive = () => thread.call({ kind: 'seat', seat, method: 'receive' }, []) as Event // from the scope's own `receive`
   try {
@@ -83,7 +81,7 @@ function hold({ seat, open, aborted }: ScopeJob, thread: WorkerThread, modules: 
 
 function forget(seat: number, thread: WorkerThread): void {
   instances.delete(seat)
-  thread.aborted.delete(seat)
+  thread.forget(seat)
 }
 
 /** What the scope lends; all of it is done by the main thread, while this one waits. */
@@ -105,11 +103,6 @@ function lend(scope: Protocol['scope'], seat: number, thread: WorkerThread): Len
       },
     },
   }
-}
-
-interface Inside {
-  readonly thread: WorkerThread
-  readonly modules: Modules
 }
 
 function wrong(place: Opening['place'], found: unknown, expected: string): SignalboxError {

@@ -5,6 +5,8 @@ import type { Event, Protocol } from '../asgi/protocol.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import type { Lent, SyncApplication, SyncContext, SyncInstance, SyncLayer, SyncSignal } from './sync-context.ts'
 
+declare const ofProtocol: unique symbol
+
 /** What the disconnect events of protocols say. */
 interface DisconnectFields {
   readonly code: number
@@ -47,7 +49,7 @@ export abstract class SyncConsumer<P extends Protocol> {
   }
 
   /** For the compiler alone: says of which protocol a class is. */
-  declare readonly protocol?: P
+  declare readonly [ofProtocol]?: P
 
   #lent: Lent<P> | undefined
 

@@ -26,8 +26,12 @@ export interface ThreadOwner {
   /** This was lent to the worker, which did not come to it. */
   onReturned(task: Task): void
   onDeath(thread: Thread, error: Error): void
-  /** Whether there is work that waits for this very thread. */
-  isAwaited(): boolean
+  /** How many tasks are done, on all threads. */
+  readonly done: number
+  /** Another one is. */
+  onDone(): void
+  /** Whether work waits for a thread, and none can take it before what it waits for itself is done. */
+  isStuck(): boolean
 }
 
 /** How long, in milliseconds, the end of a worker is waited for. */
@@ -97,6 +101,10 @@ export class Thread implements Host, CallsOwner {
     return this.#parked && !this.#guest ? 'short' : 'none'
   }
 
+  get done(): number {
+    return this.#owner.done
+  }
+
   /** How many tasks run here, one on top of the other. */
   get running(): number {
     return this.#tasks.size
@@ -151,9 +159,10 @@ export class Thread implements Host, CallsOwner {
 
   whyLate({ label }: Task): Error | undefined {
     const call = this.#calls.last
-    if (!call || call === this.#parked || !this.#owner.isAwaited()) return undefined
-    const message = `${label} was still blocked in ${call.label} when its time was up, while work waited for its thread`
-    return new SignalboxError('deadlock', `${message}: what it waits for may wait for that work`)
+    // Slow is not stuck: something was done meanwhile, or could have been.
+    if (!call || call.doneBefore !== this.done || !this.#owner.isStuck()) return undefined
+    const message = `${label} waited in ${call.label} until its time was up, and every thread waits, while work needs one`
+    return new SignalboxError('deadlock', `${message}: perhaps what it waits for`)
   }
 
   onClosed(call: Call): void {
@@ -292,6 +301,7 @@ export class Thread implements Host, CallsOwner {
     const { place } = task.options
     const value = this.#values.get(task.id)
     this.#leave(task)
+    this.#owner.onDone()
     if (typeof reply === 'object' && reply !== null && 'kind' in reply) {
       if (reply.kind === 'error') return task.fail(new RemoteError(reply.error))
       task.settle(value)

@@ -1,9 +1,9 @@
 /** A worker thread as seen from inside: what it does now, and how it waits for the main thread without an event loop. */
 import { receiveMessageOnPort, type MessagePort, type Transferable } from 'node:worker_threads'
 import { SignalboxError, reason } from '../runtime/errors.ts'
-import { decodeError, encodeError } from './envelope.ts'
-import type { Job, Parcel, Place, Reply, Target, ToMain, ToWorker } from './messages.ts'
-import { describeJob, describeTarget, type Modules } from './modules.ts'
+import { decodeError, encodeError, type EncodedError } from './envelope.ts'
+import type { Job, Place, Reply, Target, ToMain, ToWorker } from './messages.ts'
+import { Modules, describeJob, describeTarget } from './modules.ts'
 import { pack, packAll } from './pack.ts'
 import { shared } from './shared.ts'
 
@@ -26,9 +26,10 @@ type Answer = Extract<ToWorker, { readonly kind: 'answer' | 'refusal' }>
 const side = 'in the main thread'
 
 export class WorkerThread {
+  readonly modules = new Modules()
   task: RunningTask | undefined
   /** Why a scope's signal is aborted, by seat. */
-  readonly aborted = new Map<number, Error>()
+  readonly #aborted = new Map<number, EncodedError>()
   readonly #port: MessagePort
   /** What the main thread has written to the line, counted; and whether the line is closed. */
   readonly #counter: Int32Array<SharedArrayBuffer>
@@ -96,11 +97,27 @@ export class WorkerThread {
     Atomics.store(this.#counter, 1, 1)
   }
 
-  /** Why the task on top is to stop; undefined: it may go on. */
-  get stopped(): Error | undefined {
+  /** Whether the task on top is to stop. */
+  get isStopped(): boolean {
     this.#read()
     const { task } = this
-    return cancelled(task) ?? (task?.seat === undefined ? undefined : this.aborted.get(task.seat))
+    return cancelled(task) !== undefined || (task?.seat !== undefined && this.#aborted.has(task.seat))
+  }
+
+  /** Why. */
+  get stopReason(): Error | undefined {
+    const { task } = this
+    const aborted = task?.seat === undefined ? undefined : this.#aborted.get(task.seat)
+    return cancelled(task) ?? (aborted && decodeError(aborted, side))
+  }
+
+  /** The signal of this scope is aborted. */
+  abort(seat: number, why: EncodedError): void {
+    this.#aborted.set(seat, why)
+  }
+
+  forget(seat: number): void {
+    this.#aborted.delete(seat)
   }
 
   /** Says something that needs no answer. @throws SignalboxError `bridge_failed`. */
@@ -167,13 +184,12 @@ export class WorkerThread {
         if (this.#calls.has(message.call)) this.#answers.set(message.call, message)
         return
       case 'lend':
-        this.#lent.push({ call: message.call, job: unpack(message.parcel) })
+        this.#lent.push({ call: message.call, job: this.modules.unpack(message.parcel) })
         return
       case 'cancel':
         return this.#cancel(message.task, decodeError(message.error, side))
       case 'abort':
-        this.aborted.set(message.seat, decodeError(message.error, side))
-        return
+        return this.abort(message.seat, message.error)
       default:
         message satisfies never
     }
@@ -210,32 +226,15 @@ export class WorkerThread {
   }
 }
 
-interface Current {
-  thread: WorkerThread | undefined
-  modules: Modules | undefined
-}
-
-const current = shared('worker', (): Current => ({ thread: undefined, modules: undefined }))
+const current = shared('worker', (): { thread: WorkerThread | undefined } => ({ thread: undefined }))
 
 /** The worker thread that this code runs in; undefined in the main thread, and in workers that are no part of the bridge. */
 export function workerThread(): WorkerThread | undefined {
   return current.thread
 }
 
-/** What the worker has loaded. */
-export function workerModules(): Modules | undefined {
-  return current.modules
-}
-
-export function becomeWorker(thread: WorkerThread, modules: Modules): void {
+export function becomeWorker(thread: WorkerThread): void {
   current.thread = thread
-  current.modules = modules
-}
-
-export function unpack(parcel: Parcel): Job {
-  if ('kind' in parcel) return parcel
-  const [task, place, args, scope] = parcel
-  return { kind: 'call', task, place, args, scope }
 }
 
 /** Whoever waits for the task has given up, or for what waits for it. */

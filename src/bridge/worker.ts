@@ -3,14 +3,13 @@ import { MessageChannel, parentPort } from 'node:worker_threads'
 import { encodeError } from './envelope.ts'
 import { workerLog } from './log.ts'
 import type { Hello, Job, Parcel, Reply } from './messages.ts'
-import { Modules, describeJob } from './modules.ts'
+import { describeJob } from './modules.ts'
 import { pack } from './pack.ts'
 import { perform } from './residents.ts'
-import { WorkerThread, becomeWorker, unpack } from './worker-thread.ts'
+import { WorkerThread, becomeWorker } from './worker-thread.ts'
 
-const modules = new Modules()
 const thread = start()
-becomeWorker(thread, modules)
+becomeWorker(thread)
 
 // As in the main thread: what nobody caught is logged, and ends nothing. (Node would end the thread, with everything that
 // lives on it, and Piscina may put it to sleep before it has ended: for ever, and the process with it.)
@@ -24,7 +23,7 @@ function start(): WorkerThread {
   const hello: Hello = { kind: 'signalbox.bridge', port: port2, counter }
   parentPort?.postMessage(hello, [port2])
   port1.unref()
-  return new WorkerThread(port1, counter, (job) => perform(job, thread, modules))
+  return new WorkerThread(port1, counter, (job) => perform(job, thread))
 }
 
 // An end that comes while a module loads, or from `process.exit`, is forgotten by Node when what it interrupts catches it.
@@ -33,13 +32,13 @@ process.on('exit', () => thread.stop())
 
 /** Does one job. It never rejects: Piscina would lose half of the error. */
 export async function run(parcel: Parcel): Promise<Reply> {
-  const job = unpack(parcel)
+  const job = thread.modules.unpack(parcel)
   const task = thread.enter(job)
   let result: Reply
   try {
     const loading = load(job)
     if (loading) await loading
-    result = reply(job.task, perform(job, thread, modules))
+    result = reply(job.task, perform(job, thread))
   } catch (error) {
     result = { kind: 'error', error: encodeError(error, describeJob(job)) }
   }
@@ -49,8 +48,8 @@ export async function run(parcel: Parcel): Promise<Reply> {
 }
 
 function load(job: Job): Promise<void> | undefined {
-  if (job.kind === 'call') return typeof job.place === 'number' ? undefined : modules.load(job.place)
-  return job.kind !== 'forget' && job.open ? modules.load(job.open.place) : undefined
+  if (job.kind === 'call') return thread.modules.load(job.place)
+  return job.kind !== 'forget' && job.open ? thread.modules.load(job.open.place) : undefined
 }
 
 /** Piscina ends the worker when a result cannot be cloned. What is not surely plain goes another way, which says so. */

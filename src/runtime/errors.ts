@@ -15,7 +15,7 @@ export const errorCodes = {
   channel_full: 'The channel already holds as many messages as it may.',
   closing: 'The gateway is closing and takes nothing new.',
   deadlock:
-    'Blocking code waited in `asyncToSync` until its time was up, while work that it may have waited for needed its thread.',
+    'Blocking code waited in `asyncToSync` until its time was up, with every thread waiting like that and work that needs one.',
   disconnected: "The peer is gone: the reason of the scope's aborted signal.",
   lifespan_failed: 'The lifespan application refused to start.',
   listen_failed: 'An address could not be listened on.',

@@ -117,7 +117,14 @@ describe('no deadlock:', () => {
     expect(pool.stats().threads).toBe(1)
   })
 
+  test('what was lent to a worker that gave up its call is done all the same', async () => {
+    expect(await onWorker('giveUpAfterOne')(sharedState())).toBe('timed_out')
+    expect(await functions.reachedElsewhere()).toBe(42)
+    expect(pool.stats()).toMatchObject({ running: 0, queued: 0, died: 0 })
+  })
+
   test('a scope that is opened for a worker which waits lives on that worker', async () => {
+    await using pool = openPool({ threads: 2 })
     const [thread, scopes] = await onWorker('askForScopeHere')()
     expect(scopes).toBe(thread)
     expect(pool.stats()).toMatchObject({ scopes: 0, threads: 1 })
@@ -137,6 +144,15 @@ describe('no deadlock:', () => {
     expect(error).toMatchObject({ code: 'bridge_failed', message: expect.stringContaining('awaits.ts') as unknown })
   })
 
+  test('what only takes too long, while others go on, is none', async () => {
+    await using _pool = openPool({ threads: 2 })
+    await onWorker('add')(1, 1)
+    const waiting = rejection(onWorker('waitForEver', { timeout: 300 })(sharedState()))
+    const others = Array.from({ length: 30 }, () => onWorker('burn')(20))
+    expect(await waiting).toMatchObject({ code: 'timed_out' })
+    await Promise.all(others)
+  })
+
   test('work that waits for work which needs its thread is an error in time', async () => {
     await using pool = openPool({ threads: 1 })
     await onWorker('add')(1, 1)
@@ -145,9 +161,7 @@ describe('no deadlock:', () => {
     const needed = onWorker('add')(1, 1).then(() => grant())
     const error = await waiting
     expect(error).toMatchObject({ code: 'deadlock' })
-    expect(error.message).toMatch(
-      /functions\.ts#waitForWish was still blocked in asyncToSync\(functions\.ts#wishGranted\)/,
-    )
+    expect(error.message).toMatch(/functions\.ts#waitForWish waited in asyncToSync\(functions\.ts#wishGranted\) until/)
     await needed
     expect(pool.stats().died).toBe(0)
   })

@@ -95,6 +95,13 @@ describe('packing', () => {
     expect(packed.value).toEqual([1, { view: new Uint8Array(3) }, [buffers[1]]])
   })
 
+  test('moves what is marked deep inside', () => {
+    const buffer = new ArrayBuffer(3)
+    const packed = pack({ type: 'a.b', deep: [transfer(new Uint8Array(buffer), [buffer])] })
+    expect(packed.transfer).toEqual([buffer])
+    expect(packed.value).toEqual({ type: 'a.b', deep: [new Uint8Array(3)] })
+  })
+
   test('to move takes whole memory, once, and copies the rest', () => {
     const own = new Uint8Array([1, 2])
     const slab = new Uint8Array(8)

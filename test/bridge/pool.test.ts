@@ -12,6 +12,9 @@ import { trail } from '../../src/bridge/trail.ts'
 import { burn } from './fixtures/functions.ts'
 import { changed, fixture, functionsUrl, onWorker, openPool, rejection, sharedState } from './support.ts'
 
+/** A process that does not end is ended. */
+const impatient = { timeout: 50_000, killSignal: 'SIGKILL' } as const
+
 /** Keeps one thread busy until it is opened. */
 async function closedGate() {
   const state = sharedState()
@@ -28,10 +31,12 @@ async function closedGate() {
 }
 
 describe('options', () => {
-  test('have defaults: a thread a core, but two at least', () => {
-    const { threads, ...rest } = bridgeOptions.parse({})
-    expect(threads).toBeGreaterThanOrEqual(2)
-    expect(rest).toEqual({ queue: 1000, timeout: 30_000, grace: 1000 })
+  test('have defaults, the same on every machine; threads are two at least, or one a core', async () => {
+    expect(bridgeOptions.parse({})).toEqual({ queue: 1000, timeout: 30_000, grace: 1000 })
+    await using pool = new BridgePool()
+    const gates = await Promise.all(Array.from({ length: 2 }, closedGate))
+    expect(pool.stats()).toMatchObject({ threads: 2, running: 2, queued: 0 })
+    await Promise.all(gates.map((gate) => gate.open()))
   })
 
   test('are read as the YAML says them', () => {
@@ -194,10 +199,24 @@ describe('closing', () => {
       await syncToAsync(${JSON.stringify(functionsUrl)}, 'failLater')()
       await syncToAsync(${JSON.stringify(functionsUrl)}, 'exit')().catch((error) => console.log(error.code))
       await chain(4)`
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script])
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], impatient)
     expect(stdout).toBe('14\nworker_died\n')
   })
 })
+
+test('threads that end while they begin, load, or end by themselves leave none behind that keeps the process alive', async () => {
+  const url = (file: string) => JSON.stringify(new URL(`../../src/bridge/${file}`, import.meta.url).href)
+  const script = `
+    import { BridgePool } from ${url('pool.ts')}
+    import { syncToAsync } from ${url('sync-to-async.ts')}
+    const pool = new BridgePool({ threads: 2, timeout: 100, grace: 10 })
+    for (let n = 0; n < 10; n++) {
+      await Promise.all(['exit', 'runForEver'].map((name) => syncToAsync(${JSON.stringify(functionsUrl)}, name)().catch(() => 0)))
+    }
+    console.log('the end')`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], impatient)
+  expect(stdout).toBe('the end\n')
+}, 60_000)
 
 test('the main loop goes on while every thread burns CPU', async () => {
   await using pool = openPool({ threads: 2 })

@@ -4,6 +4,7 @@ import { setImmediate as immediate, setTimeout as later } from 'node:timers/prom
 import { threadId } from 'node:worker_threads'
 import { pino } from 'pino'
 import type { HttpProtocol } from '../../protocols/http/scope.ts'
+import type { SmsProtocol } from '../../protocols/sms/scope.ts'
 import type { WebsocketProtocol } from '../../protocols/websocket/scope.ts'
 import type { Outcome, Transport } from '../../src/asgi/adapter.ts'
 import type { Application, Event } from '../../src/asgi/protocol.ts'
@@ -18,8 +19,8 @@ import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
 import * as consumers from './fixtures/consumers.ts'
-import { WebsocketTwin } from './fixtures/twins.ts'
-import { httpScope, websocketScope } from './scopes.ts'
+import { SmsSync, WebsocketTwin } from './fixtures/twins.ts'
+import { httpScope, smsScope, websocketScope } from './scopes.ts'
 import { fixture, onWorker, openPool } from './support.ts'
 
 const obedient = syncApplication(consumers.Obedient, fixture('consumers.ts'))
@@ -112,6 +113,20 @@ describe('an instance', () => {
     const peer = await connected()
     for (let n = 0; n < 20; n++) void peer.say(`note${n}`)
     expect(await peer.ask('said')).toBe([...Array.from({ length: 20 }, (_, n) => `note${n}`), 'said'].join(','))
+  })
+
+  test('is forgotten when its scope ends without a word, and when its time was up', async () => {
+    await using pool = openPool({ threads: 1, timeout: 1500 })
+    await warm()
+    const text = { type: 'sms.message', body: 'hi', media: [], segments: 1, consent: '' } as const
+    const application = syncApplication(SmsSync, fixture('twins.ts'))
+    const sms = new ApplicationCommunicator<SmsProtocol>(application, smsScope(), { layer: new MemoryLayer() })
+    await sms.sendInput(text, { last: true })
+    expect(await sms.wait()).toEqual({ kind: 'finished' })
+    const late = await connected()
+    await expect(late.say('wait')).rejects.toMatchObject({ code: 'timed_out' })
+    await forgotten(pool)
+    expect(pool.stats().died).toBe(0)
   })
 
   test('leaves nothing behind, on neither side, after 10,000 scopes', async () => {
@@ -395,6 +410,16 @@ describe('a plain function', () => {
     await consumer.say('nothing')
     expect(pool.stats()).toMatchObject({ threads: 1, running: 1, queued: 0 })
     await plain.leave()
+  })
+
+  test('is waited for by nobody: what begins when it asks for an event gets a thread of its own', async () => {
+    await using _pool = openPool({ threads: 2 })
+    const peer = await connected(plainEcho)
+    const begun = Promise.withResolvers<number>()
+    const handled = () => begun.resolve(onWorker('thread')())
+    peer.communicator.connection.deliver({ type: 'websocket.receive', text: 'a' }, { handled })
+    expect(await peer.hear()).not.toContain(` ${await begun.promise}`)
+    await peer.leave()
   })
 
   test('for which there is no thread waits for one, and not for ever', async () => {
