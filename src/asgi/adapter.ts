@@ -2,6 +2,7 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Log } from './context.ts'
+import type { DeliveryJournal, DeliveryOptions, StoredRecord } from './delivery.ts'
 import type { Event, Protocol, Resolution } from './protocol.ts'
 
 /** How far the application's answer to its peer has gone. */
@@ -41,8 +42,11 @@ export interface Delivery {
   /** How many bytes this event holds in memory; the mailbox is bounded by bytes as well as by events. Default 0. */
   readonly bytes?: number
   readonly handled?: Handled
-  /** No event follows: a later `receive()` throws `scope_ended`. */
-  readonly last?: boolean
+  /**
+   * No event follows: a later `receive()` throws `scope_ended`. `of the peer`: it has said all that it will say, but it is still
+   * there, and an application with a channel still gets the messages of its groups.
+   */
+  readonly last?: boolean | 'of the peer'
 }
 
 /** The server's side of one scope: where the adapter puts what came from the wire. */
@@ -85,12 +89,41 @@ export interface TlsFiles {
   readonly key: string
 }
 
+/** The Redis that the gateways of one system share, for a protocol that keeps something of its own there. */
+export interface SharedRedis {
+  /** `redis://[[username]:password@]host[:port][/database]`, or `rediss://` for TLS. */
+  readonly url: string
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  readonly database?: number | undefined
+  /** True, or PEM texts and the name in the server's certificate. */
+  readonly tls?: true | SharedRedisTls | undefined
+  /** Every key and every pub/sub name begins with this and a colon. */
+  readonly prefix: string
+  /** Whether the server is a cluster; undefined: it is asked. */
+  readonly cluster?: boolean | undefined
+  /** How long the start waits for Redis before it goes on without, in milliseconds. Default 5 s. */
+  readonly connectTimeout?: number | undefined
+  /** Milliseconds without an answer after which a connected Redis counts as away. Default 10 s. */
+  readonly answerTimeout?: number | undefined
+  /** Milliseconds after which a process that says nothing counts as gone. Default 15 s. */
+  readonly presenceTimeout?: number | undefined
+}
+export interface SharedRedisTls {
+  readonly ca?: string | Buffer
+  readonly cert?: string | Buffer
+  readonly key?: string | Buffer
+  readonly servername?: string
+}
+
 /** What the server lends to an adapter. */
 export interface Services<P extends Protocol = Protocol> {
   /** Opens a scope: starts one instance of the application for it. `id`, `params`, `route` and `state` are filled in here. */
   open(scope: Unrouted<P['scope']>, transport: Transport<P>): Connection<P>
   /** Which rule would take this scope; undefined: none. Runs nothing. */
   resolve(scope: Unrouted<P['scope']>): Resolution | undefined
+  /** A peer was turned away with this code of its protocol (503, 1013, 421, CONNACK 3): counted. */
+  refused(code: number): void
   /** An address found no rule: counted and logged. */
   unrouted(scope: Unrouted<P['scope']>, address: string): void
   /**
@@ -98,8 +131,12 @@ export interface Services<P extends Protocol = Protocol> {
    * `event` is what was delivered.
    */
   failed(scope: P['scope'], event: Event, error: unknown): void
+  /** Where events are stored before their sender has its answer, and from where they are delivered. */
+  readonly journal: DeliveryJournal<P>
   /** The shared HTTP server of this address; without one, that of the `http` listener. */
   httpHost(address?: ListenAddress, tls?: TlsFiles): HttpHost
+  /** The Redis that this gateway shares with others; left out: it is alone. */
+  readonly redis?: SharedRedis | undefined
   /** The gateway's data folder; it exists. */
   readonly data: string
   /** The folder that relative paths in the YAML start from. */
@@ -120,6 +157,13 @@ export interface Listener {
   readonly example: string
   /** How many peers are connected now. */
   readonly connections: number
+  /**
+   * Makes one attempt at a record that the protocol has stored: resolves when it was handled, rejects when it failed.
+   * An error with code `permanent` is not tried again.
+   */
+  deliver?(record: StoredRecord): Promise<void>
+  /** How often and when outgoing records are tried. */
+  readonly outgoing?: DeliveryOptions
   /**
    * Stops listening, tells each peer in its protocol that the gateway goes, waits for their scopes until `signal` aborts,
    * then cuts what is left. Resolves when every socket is closed.

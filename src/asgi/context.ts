@@ -10,6 +10,8 @@ export interface Log {
   error(fields: object, message: string): void
   /** A log that puts these fields on every line. */
   child(fields: object): Log
+  /** Whether lines of this level are written; a log that does not say is given them all. */
+  isLevelEnabled?(level: 'debug'): boolean
 }
 
 export interface Context {
@@ -23,4 +25,8 @@ export interface Context {
    */
   readonly channel: string
   readonly log: Log
+  /** Told by a router which of its rules (`file:line`) takes the scope: what is counted and logged from then on is that rule's. */
+  routed?(route: string): void
+  /** Milliseconds that the application may work on one event, where its rule says so. */
+  readonly timeout?: number | undefined
 }

@@ -1,6 +1,7 @@
 /** One protocol as the registry holds it: light enough to be always loaded; adapter and client come when they are needed. */
 import type { ZodType } from 'zod'
 import type { Adapter, ListenAddress, TlsFiles, Unrouted } from './adapter.ts'
+import type { DeliveryMode } from './delivery.ts'
 import type { Protocol } from './protocol.ts'
 import type { RouterDefinition } from './router.ts'
 
@@ -9,6 +10,8 @@ export interface ProtocolDefinition<P extends Protocol = Protocol, Options = unk
   readonly name: P['scope']['type']
   /** The schema of `listen.NAME`; every setting has a default or an error that says what to write. */
   readonly options: ZodType<Options>
+  /** The modes of delivery that a rule may choose; left out: none, because the application's own answer is the answer. */
+  readonly delivery?: readonly DeliveryMode[]
   /** The routers that YAML may use below this protocol. */
   readonly routers: readonly RouterDefinition[]
   /** Loads the adapter: the only import of the protocol's packages. */
@@ -19,8 +22,23 @@ export interface ProtocolDefinition<P extends Protocol = Protocol, Options = unk
   readonly sendUsage: SendUsage
   /** The scope that a peer at this address would get, for `signalbox explain NAME ADDRESS`; throws on a malformed address. */
   sampleScope(address: string): Unrouted<P['scope']>
-  /** What is unsafe about these options off loopback, each as a sentence that says what to write; empty when nothing is. */
-  refuse?(options: Options, shared: { readonly http: { readonly address: ListenAddress } }): readonly Refusal[]
+  /** What is unsafe about these options off loopback, or cannot be, each as a sentence that says what to write. */
+  refuse?(options: Options, shared: SharedSettings): readonly Refusal[]
+  /** Why several processes cannot serve these options on one port, as a sentence that says what to write; undefined: they can. */
+  refuseProcesses?(options: Options, shared: SharedByProcesses): string | undefined
+  /** What several processes on one port do not have in common, for the operator, as a sentence. */
+  readonly processesNote?: string
+}
+/** What the processes of one gateway have in common. */
+export interface SharedByProcesses {
+  /** The layer is on Redis. */
+  readonly redis: boolean
+}
+/** What else in the YAML a protocol's options may not go with. */
+export interface SharedSettings {
+  readonly http: { readonly address: ListenAddress }
+  /** The layer's Redis is said to be a cluster. */
+  readonly redisCluster?: boolean
 }
 export interface Refusal {
   /** The setting, below `listen.NAME`, as a path. */

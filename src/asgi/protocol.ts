@@ -1,5 +1,6 @@
 /** The contract of every part: scopes, events, and the one interface that applications, routers and middleware share. */
 import type { Context } from './context.ts'
+import type { DeliveryOptions } from './delivery.ts'
 
 /**
  * Something that happened, on the wire or in the process. `type` has a dot in it (`http.request`, `chat.message`)
@@ -34,6 +35,10 @@ export interface BaseScope {
   readonly route: string
   /** What the lifespan application left, with `data`, the data folder. */
   readonly state: State
+  /** How often this event is tried, with this time; left out: it is the first time. */
+  readonly attempt?: number
+  /** Whether an earlier process of the gateway may have handled this event, or part of it. Left out: it has not. */
+  readonly redelivered?: boolean
 }
 
 /** One protocol as a type: its scope, what an application may receive on it, and what it may send. */
@@ -71,6 +76,10 @@ export interface Step {
 export interface Resolution {
   readonly rules: readonly object[]
   readonly params: Params
+  /** Where the leaf stands, as `file:line`; left out by a router that does not know. */
+  readonly route?: string
+  /** What the rules on the way say of their events' delivery. */
+  readonly delivery?: DeliveryOptions
 }
 
 /**
@@ -89,6 +98,8 @@ interface Signatures<P extends Protocol> {
  */
 export type Application<P extends Protocol = Protocol> = Signatures<P>['application'] & {
   readonly resolve?: Resolve<P>
+  /** What is said of its events' delivery around an application without `resolve`; one with it puts that into its answers. */
+  readonly delivery?: DeliveryOptions
 }
 
 /** See {@link Application}; `trace` is told of every rule that was asked, which makes the search linear. */
@@ -104,6 +115,7 @@ export type Middleware<Options = void, P extends Protocol = Protocol> = (
 export interface SomeApplication {
   (scope: never, receive: () => Promise<never>, send: (event: Event) => Promise<void>, context: Context): Promise<void>
   readonly resolve?: (scope: never, trace?: (step: Step) => void) => Resolution | undefined
+  readonly delivery?: DeliveryOptions
 }
 
 /** An application of every protocol, because it only hands scopes on: what such a router is. It is an `Application<P>` of any P. */
@@ -115,4 +127,5 @@ export interface EveryApplication {
     context: Context,
   ): Promise<void>
   readonly resolve?: (scope: BaseScope, trace?: (step: Step) => void) => Resolution | undefined
+  readonly delivery?: DeliveryOptions
 }

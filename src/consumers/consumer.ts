@@ -1,53 +1,76 @@
 /** The base of every consumer: one object a scope, with a method for each type of event. */
-import type { ChannelLayer, GroupSendResult } from '../asgi/channel-layer.ts'
-import type { Context, Log } from '../asgi/context.ts'
-import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
+import type { Log } from '../asgi/context.ts'
+import type { Application, Event, Protocol, Receive } from '../asgi/protocol.ts'
+import type { Async, Kind, Lent, Sync, SyncInstance, ofProtocol } from '../asgi/sync.ts'
+import { isSyncHandler, refusePromise } from '../runtime/blocking.ts'
 import { reason } from '../runtime/errors.ts'
+import { handleEvents } from '../runtime/instance.ts'
+import type { EventHandler } from '../runtime/pump.ts'
 
 /** The groups of a consumer: names, or a function that computes them from the scope. */
 export type Groups<P extends Protocol> = readonly string[] | ((scope: P['scope']) => readonly string[])
+
+const none: readonly string[] = []
+
+/** What a consumer has while it runs. */
+interface Started<P extends Protocol, K extends Kind> {
+  readonly scope: P['scope']
+  readonly context: K['context']
+  send(event: P['send']): K['sent']
+}
 
 /**
  * Handlers are methods named by the type of the event, quoted, so that sender and handler carry the same text:
  * `async 'chat.message'(message) { … }`. Events are handled one at a time, in order. Messages to the consumer's groups and
  * to its own channel are dispatched the same way. What a handler stores on `this` is the scope's own.
+ *
+ * There are two kinds, with the same methods: asynchronous ones, and those that block (see `SyncConsumer`).
  */
-export abstract class Consumer<P extends Protocol> {
+export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   /** The application of this class: one new instance a scope. */
   static asApplication<P extends Protocol>(this: new () => Consumer<P>): Application<P> {
-    return async (scope, receive, send, context) => {
+    if (isSyncHandler(this))
+      throw new TypeError(`${this.name} blocks, and so it is no application by itself: ${instead}`)
+    return (scope, receive, send, context) => {
       const consumer = new this()
-      consumer.#scope = scope
-      consumer.#send = send
-      consumer.#context = context
-      await consumer.run(receive)
+      consumer.#started = { scope, send, context }
+      return consumer.run(receive)
     }
   }
 
-  #scope: P['scope'] | undefined
-  #send: Send<P> | undefined
-  #context: Context | undefined
+  /** Of a class that blocks: called in the worker, with the scope's first event. */
+  static open<P extends Protocol>(this: new () => Consumer<P, Sync>, lent: Lent<P>): SyncInstance {
+    const consumer = new this()
+    consumer.#started = lent
+    const groups = consumer.#groupNames()
+    if (groups.length > 0) lent.join(groups)
+    return { handle: (event) => consumer.#handle(event) }
+  }
+
+  declare readonly [ofProtocol]?: P
+
+  #started: Started<P, K> | undefined
 
   /** Joined before the first event is handled, left when the scope ends, however it ends. */
-  readonly groups: Groups<P> = []
+  readonly groups: Groups<P> = none
 
   /** The type of the scope's last event: the consumer ends when it is handled. Empty: there is none. */
   protected abstract readonly lastEvent: string
 
   /** What is dispatched when a handler raised and the last event never came, so that clean-up always runs. */
-  protected disconnectEvent(_error: unknown): P['receive'] | undefined {
+  protected disconnectEvent(_error: unknown): Event | undefined {
     return undefined
   }
 
   get scope(): P['scope'] {
-    return started(this.#scope)
+    return this.#running.scope
   }
 
-  get context(): Context {
-    return started(this.#context)
+  get context(): K['context'] {
+    return this.#running.context
   }
 
-  get layer(): ChannelLayer {
+  get layer(): K['context']['layer'] {
     return this.context.layer
   }
 
@@ -56,64 +79,118 @@ export abstract class Consumer<P extends Protocol> {
     return this.context.log
   }
 
-  /** Aborted when the peer is gone or the gateway closes. */
-  get signal(): AbortSignal {
+  /** Aborted when the peer is gone or the gateway closes. In long blocking work, look at `signal.aborted`. */
+  get signal(): K['context']['signal'] {
     return this.context.signal
   }
 
   /** Says something to the peer; see `Send` of the contract. */
-  send(event: P['send']): Promise<void> {
-    return started(this.#send)(event)
+  send(event: P['send']): K['sent'] {
+    return this.#running.send(event)
   }
 
   /** Sends a message to every member of a group; each handles it in the method named by `message.type`. */
-  groupSend<Message extends Event>(group: string, message: Message): Promise<GroupSendResult> {
+  groupSend<Message extends Event>(group: string, message: Message): K['groupSent'] {
     return this.layer.groupSend(group, message)
   }
 
   /** Handles events until the last one. Overridden by consumers whose work is no sequence of events. */
-  protected async run(receive: Receive<P>): Promise<void> {
-    await this.joinGroups()
-    let over = false
-    try {
-      while (!over) {
-        // Events of a scope are handled strictly in order.
-        const event = await receive()
-        over = event.type === this.lastEvent
-        await this.dispatch(event)
+  protected run(this: Consumer<P>, receive: Receive<P>): Promise<void> {
+    const begin = () => handleEvents(receive, this.context, new Consumer.#Events(this))
+    return this.joinGroups()?.then(begin) ?? begin()
+  }
+
+  /** One small object a scope instead of a closure for each of these. */
+  static readonly #Events = class<P extends Protocol> implements EventHandler<P['receive']> {
+    readonly consumer: Consumer<P>
+
+    constructor(consumer: Consumer<P>) {
+      this.consumer = consumer
+    }
+
+    isLast(event: Event): boolean {
+      return this.consumer.isLast(event)
+    }
+
+    handle(event: Event): unknown {
+      return this.consumer.dispatch(event)
+    }
+
+    async failed(error: unknown): Promise<void> {
+      const { consumer } = this
+      try {
+        const event = consumer.disconnectEvent(error)
+        if (event) await consumer.dispatch(event)
+      } catch (second) {
+        consumer.#logSecond(error, second)
       }
+    }
+  }
+
+  /** Undefined: it has none. */
+  protected joinGroups(this: Consumer<P>): Promise<unknown> | undefined {
+    const names = this.#groupNames()
+    // Reading the channel's name opens the channel.
+    if (names.length === 0) return undefined
+    const { layer, channel } = this.context
+    return Promise.all(names.map((group) => layer.groupAdd(group, channel)))
+  }
+
+  /** Whether the consumer ends with this event. */
+  protected isLast(event: Event): boolean {
+    return event.type === this.lastEvent
+  }
+
+  /**
+   * Calls the method named by the event's type, and gives what it gives. A type without a dot reaches nothing; an unknown one
+   * is logged, no more.
+   */
+  protected dispatch(event: Event): unknown {
+    const handler: unknown = event.type.includes('.') ? Reflect.get(this, event.type) : undefined
+    if (typeof handler === 'function') return Reflect.apply(handler, this, [event])
+    if (!event.type.startsWith(`${this.scope.type}.`)) {
+      this.log.warn({ type: event.type }, `${this.constructor.name} has no method for this type of message`)
+    }
+    return undefined
+  }
+
+  get #running(): Started<P, K> {
+    if (this.#started) return this.#started
+    throw new TypeError('a consumer has a scope only while it runs: not in its constructor')
+  }
+
+  #groupNames(): readonly string[] {
+    return typeof this.groups === 'function' ? this.groups(this.scope) : this.groups
+  }
+
+  /** True: that was the last one. */
+  #handle(event: Event): boolean {
+    const over = this.isLast(event)
+    try {
+      this.#block(event)
+      return over
     } catch (error) {
-      if (!over) await this.#tearDown(error)
+      if (!over) this.#tearDownNow(error)
       throw error
     }
   }
 
-  protected async joinGroups(): Promise<void> {
-    const groups = typeof this.groups === 'function' ? this.groups(this.scope) : this.groups
-    await Promise.all(groups.map((group) => this.layer.groupAdd(group, this.context.channel)))
-  }
-
-  /** Calls the method named by the event's type. A type without a dot reaches nothing; an unknown one is logged, no more. */
-  protected async dispatch(event: Event): Promise<void> {
-    const handler: unknown = event.type.includes('.') ? Reflect.get(this, event.type) : undefined
-    if (typeof handler === 'function') await Reflect.apply(handler, this, [event])
-    else if (!event.type.startsWith(`${this.scope.type}.`)) {
-      this.log.warn({ type: event.type }, `${this.constructor.name} has no method for this type of message`)
-    }
-  }
-
-  async #tearDown(error: unknown): Promise<void> {
-    const event = this.disconnectEvent(error)
-    if (!event) return
+  #tearDownNow(error: unknown): void {
     try {
-      await this.dispatch(event)
+      const event = this.disconnectEvent(error)
+      if (event) this.#block(event)
     } catch (second) {
-      this.log.error({ err: second }, `the disconnect handler raised too, after: ${reason(error)}`)
+      this.#logSecond(error, second)
     }
+  }
+
+  #block(event: Event): void {
+    refusePromise(this.dispatch(event), () => `${this.constructor.name}['${event.type}']`)
+  }
+
+  #logSecond(error: unknown, second: unknown): void {
+    this.log.error({ err: second }, `the disconnect handler raised too, after: ${reason(error)}`)
   }
 }
 
-function started<T>(value: T | undefined): T {
-  if (value === undefined) throw new TypeError('a consumer has a scope only while it runs: not in its constructor')
-  return value
-}
+const instead = "name it in the YAML, or write syncApplication(Class, new URL('./file.ts', import.meta.url))"

@@ -1,6 +1,6 @@
 /** The outermost router: which application gets the scopes of which protocol. */
 import type { EveryApplication, Protocol, Resolution, SomeApplication, Step } from '../asgi/protocol.ts'
-import { noRoute } from './router.ts'
+import { leaf, noRoute } from './router.ts'
 
 /**
  * Hands each scope to the application of its `type`.
@@ -12,10 +12,10 @@ export function protocolTypeRouter(
   // The one place where a protocol's own application is handed a scope of the union: its key is the scope's type.
   const byType = new Map(Object.entries(applications)) as Map<string, EveryApplication | undefined>
 
-  const router: EveryApplication = async (scope, receive, send, context) => {
+  const router: EveryApplication = (scope, receive, send, context) => {
     const application = byType.get(scope.type)
-    if (!application) throw noRoute('ProtocolTypeRouter', scope.type)
-    await application(scope, receive, send, context)
+    if (!application) return Promise.reject(noRoute('ProtocolTypeRouter', scope.type))
+    return application(scope, receive, send, context)
   }
   const resolve = (scope: Protocol['scope'], trace?: (step: Step) => void): Resolution | undefined => {
     const application = byType.get(scope.type)
@@ -23,7 +23,9 @@ export function protocolTypeRouter(
       trace?.({ route: '', rule: 'ProtocolTypeRouter', matched: false, reason: `has no ${scope.type}` })
       return undefined
     }
-    return application.resolve ? application.resolve(scope, trace) : { rules: [application], params: scope.params }
+    return application.resolve
+      ? application.resolve(scope, trace)
+      : { ...leaf(application), rules: [application], params: scope.params }
   }
   return Object.assign(router, { resolve })
 }

@@ -14,8 +14,10 @@ export interface Rule<P extends Protocol = Protocol> {
 
 interface Found<P extends Protocol> {
   readonly rule: Rule<P>
-  readonly scope: P['scope']
-  readonly inner: Resolution | undefined
+  readonly match: Match
+  /** Where there is a router below: the scope as it was asked about, and its answer. */
+  readonly inside?: P['scope'] | undefined
+  readonly inner?: Resolution | undefined
 }
 
 /**
@@ -29,21 +31,36 @@ export function orderedRouter<P extends Protocol>(
   const index = new TokenIndex()
   rules.forEach(({ matcher }, number) => index.add(matcher.tokens, matcher.open, number))
 
+  /** The last leaf that was found by its address alone: who asks where a scope goes runs it there next. */
+  let last: (Found<P> & { readonly address: string }) | undefined
+
+  /** The scope as a rule hands it on. */
+  function enter({ rule, match }: Found<P>, scope: P['scope']): P['scope'] {
+    const routed = { ...scope, params: { ...scope.params, ...match.params }, route: rule.route }
+    return definition.consume ? definition.consume(routed, match.rest) : routed
+  }
+
   /** What a rule makes of a scope that it matches; undefined when the router below it goes on without an answer. */
   function take(rule: Rule<P>, scope: P['scope'], match: Match, trace?: (step: Step) => void): Found<P> | undefined {
-    const routed = { ...scope, params: { ...scope.params, ...match.params }, route: rule.route }
-    const inside = definition.consume ? definition.consume(routed, match.rest) : routed
-    const inner = rule.app.resolve?.(inside, trace)
-    return rule.app.resolve && !inner ? undefined : { rule, scope: inside, inner }
+    if (!rule.app.resolve) return { rule, match }
+    const inside = enter({ rule, match }, scope)
+    const inner = rule.app.resolve(inside, trace)
+    return inner && { rule, match, inside, inner }
   }
 
   function find(scope: P['scope']): Found<P> | undefined {
     const address = definition.address(scope)
     if (address === undefined) return undefined
+    if (last?.address === address) return last
+    let nested = false
     for (const number of index.candidates(definition.tokens(address))) {
       const rule = rules[number] as Rule<P> // the index holds these numbers and no others
       const match = rule.matcher.match(address)
-      const found = match && take(rule, scope, match)
+      if (!match) continue
+      const found = take(rule, scope, match)
+      nested ||= rule.app.resolve !== undefined
+      // A router below may look at more than the address.
+      if (found && !nested) last = { rule, match, address }
       if (found) return found
     }
     return undefined
@@ -67,17 +84,26 @@ export function orderedRouter<P extends Protocol>(
     return undefined
   }
 
-  const router: Application<P> = async (scope, receive, send, context) => {
+  // It only hands on: a promise of its own would be held for as long as a socket is open.
+  const router: Application<P> = (scope, receive, send, context) => {
     const found = find(scope)
-    if (!found) throw noRoute(definition.name, definition.address(scope))
-    await found.rule.app(found.scope, receive, send, context)
+    if (!found) return Promise.reject(noRoute(definition.name, definition.address(scope)))
+    context.routed?.(found.rule.route)
+    return found.rule.app(found.inside ?? enter(found, scope), receive, send, context)
   }
   const resolve = (scope: P['scope'], trace?: (step: Step) => void): Resolution | undefined => {
     const found = trace ? explain(scope, trace) : find(scope)
     if (!found) return undefined
-    return { rules: [found.rule, ...(found.inner?.rules ?? [])], params: found.inner?.params ?? found.scope.params }
+    const { rule, match, inner } = found
+    if (inner) return { ...inner, rules: [rule, ...inner.rules], route: inner.route ?? rule.route }
+    return { ...leaf(rule.app), rules: [rule], params: { ...scope.params, ...match.params }, route: rule.route }
   }
   return Object.assign(router, { resolve })
+}
+
+/** What is said around an application that cannot say it itself. */
+export function leaf({ delivery }: Pick<Application, 'delivery'>): Pick<Resolution, 'delivery'> {
+  return delivery ? { delivery } : {}
 }
 
 /** The error of an address that no rule takes; adapters give their protocol's no-rule answer for it. */

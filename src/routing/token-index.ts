@@ -29,22 +29,25 @@ export class TokenIndex {
   }
 
   /** The rules whose tokens fit, ascending. */
-  *candidates(tokens: readonly string[]): Generator<number> {
+  candidates(tokens: readonly string[]): Iterable<number> {
     const lists: number[][] = []
     collect(this.#root, tokens, 0, lists)
-    if (lists.length === 1) return yield* lists[0] as number[] // looked at just above
-    const heads = lists.map(() => 0)
-    for (;;) {
-      let first = Infinity
-      let from = -1
-      for (const [index, list] of lists.entries()) {
-        const rule = list[heads[index] as number]
-        if (rule !== undefined && rule < first) [first, from] = [rule, index]
-      }
-      if (from < 0) return
-      heads[from] = (heads[from] as number) + 1
-      yield first
+    return lists.length === 1 ? (lists[0] as number[]) : merged(lists) // looked at in this line
+  }
+}
+
+function* merged(lists: readonly (readonly number[])[]): Generator<number> {
+  const heads = lists.map(() => 0)
+  for (;;) {
+    let first = Infinity
+    let from = -1
+    for (const [index, list] of lists.entries()) {
+      const rule = list[heads[index] as number]
+      if (rule !== undefined && rule < first) [first, from] = [rule, index]
     }
+    if (from < 0) return
+    heads[from] = (heads[from] as number) + 1
+    yield first
   }
 }
 

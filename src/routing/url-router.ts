@@ -56,7 +56,8 @@ export function URLRouter<P extends UrlProtocol>(rules: readonly RuleInCode<P, '
 /** The path as the outermost router sees it: without the prefix a proxy mounts the gateway under, and without the slash. */
 function withoutRoot(path: string, rootPath: string): string {
   const inside = rootPath !== '' && (path === rootPath || path.startsWith(`${rootPath}/`))
-  return (inside ? path.slice(rootPath.length) : path).replace(/^\//, '')
+  const rest = inside ? path.slice(rootPath.length) : path
+  return rest.startsWith('/') ? rest.slice(1) : rest
 }
 
 function compileExpression(source: string): Matcher {

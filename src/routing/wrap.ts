@@ -1,4 +1,4 @@
-/** Puts a middleware around an application without hiding the routing questions that a router inside can answer. */
+/** Puts a middleware around an application without hiding the questions that what is inside can answer. */
 import type { Application, Middleware, Protocol } from '../asgi/protocol.ts'
 
 /** `wrap(accessLog, {}, URLRouter([...]))` is a router still: an outer one sees its misses and goes on. */
@@ -8,7 +8,10 @@ export function wrap<Options, P extends Protocol>(
   application: Application<P>,
 ): Application<P> {
   const wrapped = middleware(application, options)
-  const { resolve } = application
-  if (!resolve || wrapped.resolve) return wrapped
-  return Object.assign(wrapped.bind(undefined), { resolve })
+  const { resolve, delivery } = application
+  const passed = {
+    ...(resolve && !wrapped.resolve && { resolve }),
+    ...(delivery && !wrapped.delivery && { delivery }),
+  }
+  return Object.keys(passed).length === 0 ? wrapped : Object.assign(wrapped.bind(undefined), wrapped, passed)
 }

@@ -17,9 +17,14 @@ export const errorCodes = {
   deadlock:
     'Blocking code waited in `asyncToSync` until its time was up, with every thread waiting like that and work that needs one.',
   disconnected: "The peer is gone: the reason of the scope's aborted signal.",
+  journal_failed:
+    'The journal cannot be opened, read or written: nothing of the call was stored, and it is to be made again later.',
+  journal_full: 'The journal keeps as much as it may; the sender is to come again later.',
+  journal_locked: 'Another process has the journal of this data folder.',
   lifespan_failed: 'The lifespan application refused to start.',
   listen_failed: 'An address could not be listened on.',
   no_route: 'No routing rule takes this address.',
+  permanent: 'What `permanent(error)` makes: the event is not tried again, and is a dead letter at once.',
   queue_full: 'As many calls and scopes as may already wait for a worker thread.',
   scope_ended: '`receive()` was called after the last event of the scope.',
   send_failed: 'A message could not be handed to the provider or relay that carries it.',
@@ -48,7 +53,20 @@ export function hasCode(error: unknown, code: string): boolean {
   return Error.isError(error) && 'code' in error && error.code === code
 }
 
+/**
+ * `throw permanent(error)` in a handler: another attempt at this event would fail in the same way, so it is a dead letter at once.
+ * @example throw permanent(new Error('this device is not ours'))
+ */
+export function permanent(error: unknown): SignalboxError {
+  return new SignalboxError('permanent', reason(error), { cause: error })
+}
+
 /** The sentence of anything that was thrown. */
 export function reason(error: unknown): string {
   return Error.isError(error) ? error.message : String(error)
+}
+
+/** Whether the same may go well a little later: the gateway has too much to do, cannot store it now, was too slow, or closes. */
+export function isTemporary(error: unknown): boolean {
+  return ['queue_full', 'timed_out', 'closing', 'journal_full', 'journal_failed'].some((code) => hasCode(error, code))
 }

@@ -13,7 +13,7 @@ const lingerTime = 2000
 export function answer(response: ServerResponse, status: number, text: string = STATUS_CODES[status] ?? ''): void {
   if (response.headersSent) return
   const body = `${text}\n`
-  response.writeHead(status, plainHeaders(body))
+  response.writeHead(status, plainHeaders(status, body))
   response.end(body)
 }
 
@@ -27,7 +27,7 @@ export function answerAndClose(request: IncomingMessage, response: ServerRespons
     return
   }
   const body = `${STATUS_CODES[status]}\n`
-  response.writeHead(status, [...plainHeaders(body), 'connection', 'close'])
+  response.writeHead(status, [...plainHeaders(status, body), 'connection', 'close'])
   if (request.readableEnded) {
     response.end(body)
     return
@@ -64,7 +64,8 @@ export function endUpgrade(
   body?: string | Uint8Array,
 ): void {
   const content = body ?? `${STATUS_CODES[status]}\n`
-  const fields = body === undefined ? plainHeaders(content) : ['content-length', String(Buffer.byteLength(content))]
+  const fields =
+    body === undefined ? plainHeaders(status, content) : ['content-length', String(Buffer.byteLength(content))]
   const bytes = Buffer.concat([head(status, [...headers, ...fields, 'connection', 'close']), Buffer.from(content)])
   endSocket(socket, bytes)
 }
@@ -84,6 +85,8 @@ export function endSocket(socket: Duplex, bytes?: Buffer): void {
   socket.resume()
 }
 
-function plainHeaders(body: string | Uint8Array): string[] {
-  return ['content-type', 'text/plain; charset=utf-8', 'content-length', String(Buffer.byteLength(body))]
+function plainHeaders(status: number, body: string | Uint8Array): string[] {
+  // RFC 9110 10.2.3: in seconds.
+  const later = status === 503 ? ['retry-after', '1'] : []
+  return ['content-type', 'text/plain; charset=utf-8', 'content-length', String(Buffer.byteLength(body)), ...later]
 }

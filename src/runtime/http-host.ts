@@ -36,15 +36,12 @@ class NodeHttpHost implements ListeningHttpHost {
   readonly secure: boolean
   readonly server: Server
   readonly #address: ListenAddress
+  readonly #exclusive: boolean
   readonly #log: Log | undefined
-  /** The connections that requests come on. */
-  readonly #peers = new Set<Duplex>()
+  /** The connections that requests come on, with the newest response of each: what tells whether an error answer may be written. */
+  readonly #peers = new Map<Duplex, ServerResponse | typeof upgraded | undefined>()
   /** The ones below them, where there is TLS: also those whose handshake is not done. */
-  readonly #raw = new Set<Duplex>()
-  /** The newest response of each connection: what tells whether an error answer may still be written there. */
-  readonly #newest = new WeakMap<Duplex, ServerResponse>()
-  /** Those that a protocol has taken over: how they are closed is its to say. */
-  readonly #upgraded = new WeakSet<Duplex>()
+  readonly #raw = new Map<Duplex, undefined>()
   readonly #requests = new Map<string, RequestHandler>()
   readonly #upgrades = new Map<string, UpgradeHandler>()
   #otherRequests: RequestHandler | undefined
@@ -54,6 +51,7 @@ class NodeHttpHost implements ListeningHttpHost {
 
   constructor(options: HttpHostOptions, base: string, log: Log | undefined) {
     this.#address = options.address
+    this.#exclusive = options.exclusive === true
     this.#port = options.address.port
     this.#log = log
     this.secure = options.tls !== undefined
@@ -80,7 +78,7 @@ class NodeHttpHost implements ListeningHttpHost {
   async listen(): Promise<void> {
     const { host, port } = this.#address
     try {
-      this.server.listen({ host, port })
+      this.server.listen({ host, port, exclusive: this.#exclusive })
       await once(this.server, 'listening')
     } catch (error) {
       throw new SignalboxError('listen_failed', `cannot listen on ${this.url}: ${listenProblem(error)}`, {
@@ -102,9 +100,11 @@ class NodeHttpHost implements ListeningHttpHost {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.server.close(() => resolve())
     // Node takes a connection that never asked for anything for a busy one.
-    for (const socket of this.#peers) if (!this.#upgraded.has(socket) && !this.#isServed(socket)) socket.destroy()
+    for (const [socket, served] of this.#peers) {
+      if (served !== upgraded && !this.#isServed(socket)) socket.destroy()
+    }
     const cut = () => {
-      for (const socket of [...this.#peers, ...this.#raw]) socket.destroy()
+      for (const socket of [...this.#peers.keys(), ...this.#raw.keys()]) socket.destroy()
     }
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
@@ -113,8 +113,8 @@ class NodeHttpHost implements ListeningHttpHost {
   }
 
   #listenTo(server: Server): void {
-    server.on(this.secure ? 'secureConnection' : 'connection', (socket: Socket) => track(this.#peers, socket))
-    if (this.secure) server.on('connection', (socket: Socket) => track(this.#raw, socket))
+    server.on(this.secure ? 'secureConnection' : 'connection', tracker(this.#peers))
+    if (this.secure) server.on('connection', tracker(this.#raw))
     server.on('request', (request, response) => this.#request(request, response))
     server.on('checkContinue', (request, response) => {
       this.#request(request, response)
@@ -134,7 +134,7 @@ class NodeHttpHost implements ListeningHttpHost {
   }
 
   #request(request: IncomingMessage, response: ServerResponse): void {
-    this.#newest.set(request.socket, response)
+    this.#peers.set(request.socket, response)
     response.on('error', ignore)
     if (this.#closed) response.shouldKeepAlive = false
     const handler = this.#handler(this.#requests, request) ?? this.#otherRequests
@@ -151,7 +151,7 @@ class NodeHttpHost implements ListeningHttpHost {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listener away: without another one a reset would end the process.
     socket.on('error', ignore)
-    this.#upgraded.add(socket)
+    if (this.#peers.has(socket)) this.#peers.set(socket, upgraded)
     const handler = this.#upgradeHandler(request)
     if (!handler || this.#closed) return endUpgrade(socket, 503)
     try {
@@ -179,24 +179,38 @@ class NodeHttpHost implements ListeningHttpHost {
 
   /** A request is under way: one that was answered, and whose body does not come to its end, is not. */
   #isServed(socket: Duplex): boolean {
-    const response = this.#newest.get(socket)
+    const response = this.#responseOn(socket)
     return response !== undefined && !(response.writableFinished && !response.req.complete)
   }
 
   /** True while an answer is on its way there: another one in the middle of it would be taken for a part of it. */
   #answering(socket: Duplex): boolean {
-    const response = this.#newest.get(socket)
+    const response = this.#responseOn(socket)
     if (!response || response.writableFinished) return false
     // A response without a socket waits for the one before it.
     return response.socket !== socket || response.headersSent
   }
+
+  #responseOn(socket: Duplex): ServerResponse | undefined {
+    const newest = this.#peers.get(socket)
+    return newest === upgraded ? undefined : newest
+  }
 }
+
+/** What a protocol has taken over: how it is closed is its to say. */
+const upgraded = 'upgraded'
 
 function ignore(): void {}
 
-function track(sockets: Set<Duplex>, socket: Socket): void {
-  sockets.add(socket)
-  socket.once('close', () => sockets.delete(socket))
+/** One listener for all sockets: a closure of its own would cost each of them a fifth of what an idle one holds in memory. */
+function tracker(sockets: Map<Duplex, unknown>): (socket: Socket) => void {
+  function forget(this: Socket): void {
+    sockets.delete(this)
+  }
+  return (socket) => {
+    sockets.set(socket, undefined)
+    socket.on('close', forget)
+  }
 }
 
 function take<H>(handlers: Map<string, H>, path: string, handler: H): void {

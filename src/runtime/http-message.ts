@@ -1,5 +1,6 @@
 /** Requests as scopes say them, and headers as the wire allows them: what http and websocket have in common. */
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { SignalboxError } from './errors.ts'
 
 /** Header names lower-case; order and repeats as on the wire. */
@@ -12,22 +13,34 @@ export interface RequestTarget {
   readonly queryString: string
 }
 
+type Endpoint = readonly [host: string, port: number]
+
+/** The two ends of a connection. */
+export interface Endpoints {
+  readonly client: Endpoint | null
+  readonly server: Endpoint | null
+}
+
 /** The parts of a request that every scope made from it has. */
-export interface RequestParts extends RequestTarget {
+export interface RequestParts extends RequestTarget, Endpoints {
   readonly httpVersion: string
   readonly rootPath: string
   readonly headers: HeaderList
-  readonly client: readonly [host: string, port: number] | null
-  readonly server: readonly [host: string, port: number] | null
 }
 
-/** Undefined when the request is one to answer 400: a bad escape in the path, two hosts, or HTTP before 1.0. */
-export function requestParts(request: IncomingMessage, rootPath: string): RequestParts | undefined {
+/**
+ * Undefined when the request is one to answer 400: a bad escape in the path, two hosts, or HTTP before 1.0. `endpoints` are
+ * those of its connection, for who has asked for them before.
+ */
+export function requestParts(
+  request: IncomingMessage,
+  rootPath: string,
+  endpoints: Endpoints = endpointsOf(request.socket),
+): RequestParts | undefined {
   if (request.httpVersionMajor !== 1) return undefined
   const target = requestTarget(request.url ?? '/', rootPath)
   const headers = target && headerList(request.rawHeaders)
   if (!headers) return undefined
-  const { remoteAddress, remotePort, localAddress, localPort } = request.socket
   return {
     httpVersion: request.httpVersion,
     path: target.path,
@@ -35,6 +48,13 @@ export function requestParts(request: IncomingMessage, rootPath: string): Reques
     queryString: target.queryString,
     rootPath,
     headers,
+    client: endpoints.client,
+    server: endpoints.server,
+  }
+}
+
+export function endpointsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): Endpoints {
+  return {
     client: remoteAddress === undefined ? null : [remoteAddress, remotePort ?? 0],
     server: localAddress === undefined ? null : [localAddress, localPort ?? 0],
   }
@@ -81,11 +101,49 @@ function headerList(raw: readonly string[]): HeaderList | undefined {
   const headers: [name: string, value: string][] = []
   let hosts = 0
   for (let index = 0; index < raw.length; index += 2) {
-    const name = (raw[index] as string).toLowerCase() // names and values come in pairs
+    const name = lowerCase(raw[index] as string) // names and values come in pairs
     if (name === 'host' && ++hosts > 1) return undefined
     headers.push([name, raw[index + 1] as string])
   }
-  return headers
+  // What was pushed to has room to spare; a copy has none, for as long as the scope lives.
+  return headers.slice()
+}
+
+/** As they are usually written. Every request would make and keep copies of its own of these. */
+const usualNames: ReadonlyMap<string, string> = new Map(
+  [
+    'Accept',
+    'Accept-Encoding',
+    'Accept-Language',
+    'Authorization',
+    'Cache-Control',
+    'Connection',
+    'Content-Length',
+    'Content-Type',
+    'Cookie',
+    'Host',
+    'Origin',
+    'Pragma',
+    'Referer',
+    'Sec-WebSocket-Extensions',
+    'Sec-WebSocket-Key',
+    'Sec-WebSocket-Protocol',
+    'Sec-WebSocket-Version',
+    'Upgrade',
+    'User-Agent',
+    'X-Forwarded-For',
+    'X-Forwarded-Proto',
+  ].flatMap((name) => {
+    const lower = name.toLowerCase()
+    return [
+      [name, lower],
+      [lower, lower],
+    ] as const
+  }),
+)
+
+function lowerCase(name: string): string {
+  return usualNames.get(name) ?? name.toLowerCase()
 }
 
 /** RFC 9110 5.6.2. */

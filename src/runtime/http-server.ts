@@ -20,6 +20,8 @@ export interface HttpHostOptions {
   readonly keepAliveTimeout?: number
   /** More connections than this are closed as soon as they are made. Default 10,000. */
   readonly maxConnections?: number
+  /** Not shared with the other processes of a cluster. Default false. */
+  readonly exclusive?: boolean
 }
 
 /**
@@ -48,6 +50,8 @@ export function createHttpServer(
   }
   const server = tls ? secureServer(common, tls, base) : createServer(common)
   server.maxConnections = options.maxConnections ?? 10_000
+  // In a cluster a full process would hand a connection on to the next, and that on again.
+  Object.assign(server, { dropMaxConnection: true })
   // Their size has a limit, so their number needs none: what is above Node's own one vanishes in silence.
   server.maxHeadersCount = 0
   return server

@@ -2,10 +2,13 @@
 import type { Connection, Delivery, Handled, Outcome, Transport } from '../asgi/adapter.ts'
 import type { ChannelLayer } from '../asgi/channel-layer.ts'
 import type { Context, Log } from '../asgi/context.ts'
-import type { Application, Event, Protocol } from '../asgi/protocol.ts'
+import type { Application, Event, Protocol, Receive } from '../asgi/protocol.ts'
+import { Account, type Accounts } from './account.ts'
 import { SignalboxError, hasCode } from './errors.ts'
-import { Mailbox } from './mailbox.ts'
+import { Mailbox, type Giver } from './mailbox.ts'
+import { Pump, type EventHandler, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
+import { isPending, settled } from './settled.ts'
 
 /** What all instances of a gateway share. */
 export interface InstanceOptions {
@@ -14,6 +17,8 @@ export interface InstanceOptions {
   /** How long an application may go on after its scope ended, in milliseconds. */
   readonly closeTimeout: number
   readonly limits: MailboxLimits
+  /** Where events are counted. Default: nowhere. */
+  readonly accounts?: Accounts | undefined
   /** Told once, when the instance has ended. */
   readonly onEnd?: (instance: Instance<Protocol>, outcome: Outcome) => void
 }
@@ -35,42 +40,56 @@ interface Entry {
   readonly fromPeer: boolean
 }
 
-const nothing = Promise.resolve()
 /** One for all scopes: an error is dear to make, and every scope ends with this one. */
 const peerGone = new SignalboxError('disconnected', 'the peer is gone')
 
-export class Instance<P extends Protocol> implements Connection<P>, Context {
+export class Instance<P extends Protocol>
+  implements Connection<P>, Context, Giver<Entry, P['receive']>, Source<P['receive']>
+{
   readonly scope: P['scope']
-  readonly completed: Promise<void>
   ended = false
   readonly #options: InstanceOptions
   readonly #application: Application<P>
   readonly #transport: Transport<P>
-  readonly #mailbox = new Mailbox<Entry>()
-  readonly #complete: () => void
+  readonly #mailbox: Mailbox<Entry, P['receive']>
+  #pump: Pump<P['receive']> | undefined
+  /** Made when somebody asks for it: for most scopes nobody does. */
+  #completion: PromiseWithResolvers<void> | undefined
   #events = 0
   #bytes = 0
   #messages = 0
   #full = false
   #gone = false
-  #lastTaken = false
+  /** Of the last event, when it was taken. */
+  #last: Delivery['last'] = false
   #handled: Handled | undefined
   #abortReason: Error | undefined
   #controller: AbortController | undefined
   #closeTimer: NodeJS.Timeout | undefined
   #channel: string | undefined
   #log: Log | undefined
+  readonly #account: Account | undefined
+
+  /** Whose `receive` this is; undefined when somebody stands in between, who wants to see every event. */
+  static behind<P extends Protocol>(receive: Receive<P>, context: Context): Instance<P> | undefined {
+    return #receive in context && context.#receive === receive ? (context as unknown as Instance<P>) : undefined // it gave this `receive`
+  }
 
   constructor(application: Application<P>, scope: P['scope'], transport: Transport<P>, options: InstanceOptions) {
     this.scope = scope
     this.#transport = transport
     this.#options = options
     this.#application = application
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.completed = promise
-    this.#complete = resolve
+    if (options.accounts) this.#account = new Account(options.accounts, this)
+    this.#mailbox = new Mailbox(this)
     // A turn later, so that the adapter holds its connection before the application first speaks.
-    void nothing.then(() => this.#run())
+    void settled.then(() => this.#run())
+  }
+
+  get completed(): Promise<void> {
+    if (this.ended) return settled
+    this.#completion ??= Promise.withResolvers()
+    return this.#completion.promise
   }
 
   deliver(event: P['receive'], delivery?: Delivery): boolean {
@@ -94,6 +113,11 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     if (this.ended || this.#abortReason) return
     this.#abortReason = reason
     this.#controller?.abort(reason)
+    // Nothing else will tell whoever waits for messages.
+    if (this.#last) {
+      this.#mailbox.close(reason)
+      if (this.#pump?.idle) this.#pump.end(reason)
+    }
     this.#closeTimer = setTimeout(() => this.#abandon(), this.#options.closeTimeout)
   }
 
@@ -113,24 +137,56 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   get log(): Log {
-    this.#log ??= this.#options.log.child({ scope: this.scope.id, protocol: this.scope.type })
+    if (this.#log) return this.#log
+    const { id, type, client } = this.scope
+    this.#log = this.#options.log.child({ scope: id, protocol: type, client: client?.[0] })
     return this.#log
   }
 
-  readonly #receive = (): Promise<P['receive']> => {
-    this.#settle()
-    if (this.ended || this.#lastTaken) return Promise.reject(overError(this.scope))
-    return this.#mailbox.take().then(this.#taken)
+  routed(route: string): void {
+    if (this.#account) this.#account.rule = route
   }
 
-  readonly #taken = ({ event, delivery, fromPeer }: Entry): P['receive'] => {
+  /** Calls the handler with each event. */
+  handleEach(handler: EventHandler<P['receive']>): Promise<void> {
+    this.#pump = new Pump(this, handler)
+    return this.#pump.over
+  }
+
+  next(): P['receive'] | undefined {
+    this.#ask()
+    if (this.ended || this.#isOver()) throw overError(this.scope)
+    return this.#mailbox.poll()
+  }
+
+  /** Whoever asks for the next event has handled the one before. */
+  #ask(): void {
+    this.#settle()
+    this.#account?.asked()
+  }
+
+  readonly #receive = (): Promise<P['receive']> => {
+    this.#ask()
+    if (this.ended || this.#isOver()) return Promise.reject(overError(this.scope))
+    return this.#mailbox.take()
+  }
+
+  /** After the last event of a peer that is still there come messages, for whoever has a channel. */
+  #isOver(): boolean {
+    if (!this.#last) return false
+    return this.#last === true || this.#channel === undefined || this.#abortReason !== undefined
+  }
+
+  /** The mailbox gives an entry to the application. */
+  give({ event, delivery, fromPeer }: Entry): P['receive'] {
     if (!fromPeer) {
       this.#messages--
       return event
     }
     this.#events--
     this.#bytes -= delivery?.bytes ?? 0
-    if (delivery?.last) this.#lastTaken = true
+    this.#account?.taken(event.type)
+    if (delivery?.last) this.#last = delivery.last
     if (delivery?.handled) this.#handled = both(this.#handled, delivery.handled)
     const { events, bytes } = this.#options.limits
     if (this.#full && this.#events <= events / 2 && this.#bytes <= bytes / 2) {
@@ -141,9 +197,9 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   readonly #send = (event: P['send']): Promise<void> => {
-    if (this.#gone || this.ended) return nothing
+    if (this.#gone || this.ended) return settled
     try {
-      return this.#transport.send(event) ?? nothing
+      return this.#transport.send(event) ?? settled
     } catch (error) {
       return Promise.reject(error)
     }
@@ -151,16 +207,24 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
 
   #put(event: Event, delivery: Delivery | undefined): void {
     this.#events++
+    this.#account?.received(event.type)
     this.#bytes += delivery?.bytes ?? 0
-    this.#mailbox.put({ event, delivery, fromPeer: true })
+    const entry = { event, delivery, fromPeer: true }
+    if (this.#pump?.idle) this.#pump.push(this.give(entry))
+    else this.#mailbox.put(entry)
   }
 
   #deliverMessage(message: Event): boolean {
-    if (this.ended || this.#messages >= this.#options.limits.messages) return false
+    if (this.ended || this.#mailbox.closed || this.#messages >= this.#options.limits.messages) return false
     // Only the peer can say what the peer did: no sender to a group may close every member with `websocket.disconnect`.
-    if (message.type.startsWith(`${this.scope.type}.`)) {
+    const { type } = this.scope
+    if (message.type[type.length] === '.' && message.type.startsWith(type)) {
       this.log.warn({ type: message.type }, 'a channel layer message with a type of the protocol itself is dropped')
       return false
+    }
+    if (this.#pump?.idle) {
+      this.#pump.push(message)
+      return true
     }
     this.#messages++
     this.#mailbox.put({ event: message, delivery: undefined, fromPeer: false })
@@ -168,14 +232,18 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
   }
 
   /** Contains the application's end, whatever it is: nothing that it throws goes further than here. */
-  async #run(): Promise<void> {
-    let outcome: Outcome
+  #run(): void {
+    const over = () => this.#over({ kind: returned[this.#transport.progress] })
+    const raised = (error: unknown) => this.#over({ kind: 'raised', error, progress: this.#transport.progress })
     try {
-      await this.#application(this.scope, this.#receive, this.#send, this)
-      outcome = { kind: returned[this.#transport.progress] }
+      // Not awaited here: a call that is held for as long as a socket is open should hold as little as it can.
+      void Promise.resolve(this.#application(this.scope, this.#receive, this.#send, this)).then(over, raised)
     } catch (error) {
-      outcome = { kind: 'raised', error, progress: this.#transport.progress }
+      raised(error)
     }
+  }
+
+  #over(outcome: Outcome): void {
     if (this.ended) this.log.warn({ route: this.#route() }, 'an abandoned application has ended after all')
     else this.#end(outcome)
   }
@@ -196,16 +264,18 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     clearTimeout(this.#closeTimer)
     this.#settle(failure(outcome, this.#abortReason))
     if (!this.#mailbox.idle) this.#closeMailbox()
+    if (this.#pump?.idle) this.#pump.end(overError(this.scope))
     if (this.#channel !== undefined) this.#closeChannel(this.#channel)
     // An address without a rule is no failure: the adapter gives its protocol's answer, and counts it.
-    if (outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route')) this.#logRaised(outcome.error)
+    if (outcome.kind !== 'raised') this.#account?.ended(outcome.kind === 'abandoned' ? 'failed' : 'handled')
+    else if (!hasCode(outcome.error, 'no_route')) this.#raised(outcome.error)
     try {
       this.#transport.end(outcome)
     } catch (error) {
       this.log.error({ err: error }, 'the adapter failed to end a scope')
     }
     this.#options.onEnd?.(this as unknown as Instance<Protocol>, outcome) // whoever counts instances is of no protocol
-    this.#complete()
+    this.#completion?.resolve()
   }
 
   #closeMailbox(): void {
@@ -225,22 +295,53 @@ export class Instance<P extends Protocol> implements Connection<P>, Context {
     handled(error)
   }
 
-  #logRaised(error: unknown): void {
-    const fields = { err: error, route: this.#route() }
+  #raised(error: unknown): void {
+    const fields = { route: this.#route(), event: this.#account?.event, err: error }
     // What a handler throws because its peer left is no fault of the handler.
-    if (this.#abortReason && isAbort(error, this.#abortReason))
-      this.log.debug(fields, 'the application was interrupted')
+    const interrupted = this.#abortReason && isAbort(error, this.#abortReason)
+    if (interrupted) this.log.debug(fields, 'the application was interrupted')
     else this.log.error(fields, 'the application raised')
+    this.#account?.ended(interrupted ? 'interrupted' : 'failed')
   }
 
+  /** The routing may be another one by now: what the router said comes first. */
   #route(): string {
-    return routeOf(this.#application, this.scope)
+    return this.#account?.rule ?? routeOf(this.#application, this.scope)
   }
 
   #closeChannel(channel: string): void {
     this.#options.layer.closeChannel(channel).catch((error: unknown) => {
       this.log.error({ err: error }, 'the channel of an ended scope could not be closed')
     })
+  }
+}
+
+/**
+ * Calls the handler with each event of a scope, in order, until the last one is handled. What a loop around `receive` does, at
+ * less cost.
+ * @throws what a handler raised; SignalboxError `scope_ended` when no further event comes.
+ */
+export function handleEvents<P extends Protocol>(
+  receive: Receive<P>,
+  context: Context,
+  handler: EventHandler<P['receive']>,
+): Promise<void> {
+  return Instance.behind(receive, context)?.handleEach(handler) ?? loop(receive, handler)
+}
+
+async function loop<P extends Protocol>(receive: Receive<P>, handler: EventHandler<P['receive']>): Promise<void> {
+  let last = false
+  try {
+    while (!last) {
+      // Events of a scope are handled strictly in order.
+      const event = await receive()
+      last = handler.isLast(event)
+      const result = handler.handle(event)
+      if (isPending(result)) await result
+    }
+  } catch (error) {
+    if (!last) await handler.failed(error)
+    throw error
   }
 }
 

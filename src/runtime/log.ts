@@ -1,5 +1,6 @@
-/** The gateway's log: pino, as JSON lines, or readable where a person watches. */
-import { pino, type Logger } from 'pino'
+/** The gateway's log: pino, as JSON lines, or readable where a person watches; without secrets, and above debug without addresses. */
+import { pino, type DestinationStream, type Logger } from 'pino'
+import { redactLine } from './redact.ts'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
@@ -11,13 +12,35 @@ export interface LogOptions {
 
 /** Writes to standard error, so that standard output stays the commands' own. */
 export async function createLog({ level, pretty }: LogOptions): Promise<Logger> {
-  if (!pretty) return pino({ level }, pino.destination({ fd: 2, sync: true }))
+  if (!pretty) return logTo(pino.destination({ fd: 2, sync: true }), level)
   const { PinoPretty } = await import('pino-pretty')
-  return pino(
-    { level },
-    PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }),
-  )
+  return logTo(PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }), level)
+}
+
+/** A log that writes there. */
+export function logTo(destination: DestinationStream, level: LogLevel): Logger {
+  const options = { level, serializers: { err: errorFields, error: errorFields }, hooks: { streamWrite: redactLine } }
+  return pino(options, destination)
 }
 
 /** Says nothing: for tests and for commands that only look. */
 export const silentLog: Logger = pino({ level: 'silent' })
+
+/** How many causes of an error are told. */
+const deepest = 5
+
+/**
+ * What is known of errors, and nothing else: libraries hang requests with their headers on them, and passwords. Something else
+ * than an error stays as it is.
+ */
+function errorFields(error: unknown, depth = 0): unknown {
+  if (!Error.isError(error)) return error
+  const code: unknown = Reflect.get(error, 'code')
+  return {
+    type: error.name,
+    message: error.message,
+    stack: error.stack,
+    ...((typeof code === 'string' || typeof code === 'number') && { code }),
+    ...(error.cause !== undefined && depth < deepest && { cause: errorFields(error.cause, depth + 1) }),
+  }
+}

@@ -106,6 +106,43 @@ test('a middleware put there by wrap hides no routing, and runs only around the 
   expect(ran).toBe(2)
 })
 
+test('an address that comes again goes the same way, and what a router below decides is asked each time', async () => {
+  const open = leaf('open')
+  const asked: string[] = []
+  // A router of the user's own may look at more than the path.
+  const byHost = Object.assign(leaf('host'), {
+    resolve: ({ server, params }: UrlScope) => {
+      asked.push(String(server))
+      return server ? { rules: [byHost], params } : undefined
+    },
+  }) as App
+  const router = URLRouter([
+    { path: '/a/:id', app: byHost },
+    { path: '/a/:rest', app: open },
+    { path: '/b/:name', app: open },
+  ])
+  const at = (path: string, server: UrlScope['server']) => ({ ...scopeAt(path), server })
+  const names: unknown[] = []
+  for (const server of [null, ['h', 1] as const, null]) {
+    for (const application of [router, router]) {
+      const seen = await run(application, at('/a/1', server))
+      names.push(typeof seen === 'string' ? seen : [seen.name, seen.scope.params])
+    }
+  }
+  const rest = ['open', { rest: '1' }]
+  const host = ['host', { id: '1' }]
+  expect(names).toEqual([rest, rest, host, host, rest, rest])
+  expect(asked).toHaveLength(6)
+  for (const [path, name] of [
+    ['/b/x', 'x'],
+    ['/b/x', 'x'],
+    ['/b/y', 'y'],
+  ] as const) {
+    expect(router.resolve?.(at(path, null))?.params).toEqual({ name })
+    expect(await run(router, { ...at(path, null), id: name })).toMatchObject({ scope: { id: name, params: { name } } })
+  }
+})
+
 test('rootPath is stripped once, by the outermost router', async () => {
   const router = URLRouter([
     { path: '/gateway/a', app: leaf('twice') },

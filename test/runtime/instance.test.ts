@@ -131,6 +131,24 @@ test('after the last event receive() throws scope_ended, also in an endless loop
   await expect(ended).resolves.toMatchObject({ kind: 'raised', error: { code: 'scope_ended' } })
 })
 
+test('after all that its peer had to say, an application with a channel gets the messages of its groups', async () => {
+  const got: string[] = []
+  const { instance, layer, ended } = open(async (_scope, receive, _send, context) => {
+    await context.layer.groupAdd('answers', context.channel)
+    for (;;) got.push((await receive()).type)
+  })
+  const handled = Promise.withResolvers<unknown>()
+  instance.deliver(event(1), { last: 'of the peer', handled: handled.resolve })
+  // It asks for what comes next: so the event is handled.
+  await expect(handled.promise).resolves.toBeUndefined()
+  await expect(layer.groupSend('answers', { type: 'desk.answer' })).resolves.toEqual({ delivered: 1, dropped: 0 })
+  const closing = new Error('closing')
+  instance.abort(closing)
+  await expect(ended).resolves.toMatchObject({ kind: 'raised', error: closing })
+  expect(got).toEqual(['test.event', 'desk.answer'])
+  expect(layer.stats()).toMatchObject({ channels: 0, groups: 0 })
+})
+
 test('a disconnect aborts the signal while a slow handler runs, and the last event comes after those before it', async () => {
   const taken: unknown[] = []
   const started = gate()

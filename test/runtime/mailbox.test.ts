@@ -33,6 +33,16 @@ test('keeps its memory small when it is never empty', () => {
   expect(mailbox.length).toBe(5000)
 })
 
+test('what was put first can be looked at, and let go', async () => {
+  const mailbox = new Mailbox<string>()
+  expect([mailbox.first, mailbox.shift()]).toEqual([undefined, undefined])
+  mailbox.put('one')
+  mailbox.put('two')
+  expect([mailbox.first, mailbox.shift(), mailbox.first, mailbox.length]).toEqual(['one', 'one', 'two', 1])
+  await expect(mailbox.take()).resolves.toBe('two')
+  expect([mailbox.first, mailbox.idle]).toEqual([undefined, true])
+})
+
 test('a cancelled take rejects with the reason and the item goes to the next taker', async () => {
   const mailbox = new Mailbox<string>()
   const controller = new AbortController()

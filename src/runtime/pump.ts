@@ -1,0 +1,119 @@
+/** Calls a handler with each event of a scope as it comes, one at a time and in order, without a promise an event. */
+import { AsyncResource } from 'node:async_hooks'
+import { isPending } from './settled.ts'
+
+export interface EventHandler<E> {
+  /** Whether nothing is to be handled after this one. */
+  isLast(event: E): boolean
+  /** A promise means that it is handled when that resolves. */
+  handle(event: E): unknown
+  /** Something went wrong before the last event was handled; the error goes on when this is done. */
+  failed(error: unknown): Promise<void>
+}
+
+export interface Source<E> {
+  /**
+   * Says that the event before is handled, and answers the next one. Undefined: there is none now, and `push` brings it.
+   * @throws when there will be none.
+   */
+  next(): E | undefined
+}
+
+export class Pump<E> {
+  /** Resolves when the last event is handled; rejects with what a handler raised, or when there is no further event. */
+  readonly over: Promise<void>
+  /** It waits for `push`. */
+  idle = false
+  readonly #source: Source<E>
+  readonly #handler: EventHandler<E>
+  /** Handlers run in the asynchronous context of their application, not in that of whoever sent the event. */
+  readonly #context = new AsyncResource('signalbox.scope')
+  #settle: (outcome: Promise<never> | void) => void = () => undefined
+  #event: E | undefined
+
+  constructor(source: Source<E>, handler: EventHandler<E>) {
+    this.#source = source
+    this.#handler = handler
+    this.over = new Promise((resolve) => {
+      this.#settle = resolve
+    })
+    this.#next()
+  }
+
+  /** The next event, while it is idle. Handled a microtask later: whoever sends it goes on first. */
+  push(event: E): void {
+    this.idle = false
+    this.#event = event
+    if (ready.push(this) === 1) queueMicrotask(handleReady)
+  }
+
+  /** While it is idle: there will be no further event. */
+  end(error: unknown): void {
+    this.idle = false
+    this.#fail(error)
+  }
+
+  /** Handles the event in hand. */
+  work(): void {
+    this.#context.runInAsyncScope(handleOne, undefined, this)
+  }
+
+  handleOne(): void {
+    const event = this.#event as E // what was pushed
+    this.#event = undefined
+    let last = false
+    try {
+      last = this.#handler.isLast(event)
+      const result = this.#handler.handle(event)
+      if (!isPending(result)) return this.#handled(last)
+      Promise.resolve(result).then(
+        () => this.#handled(last),
+        (error: unknown) => this.#raised(error, last),
+      )
+    } catch (error) {
+      this.#raised(error, last)
+    }
+  }
+
+  #handled(last: boolean): void {
+    if (last) this.#settle()
+    else this.#next()
+  }
+
+  #raised(error: unknown, last: boolean): void {
+    if (last) this.#settle(Promise.reject(error))
+    else this.#fail(error)
+  }
+
+  #next(): void {
+    let event: E | undefined
+    try {
+      event = this.#source.next()
+    } catch (error) {
+      return this.#fail(error)
+    }
+    if (event === undefined) this.idle = true
+    else this.push(event)
+  }
+
+  #fail(error: unknown): void {
+    const rethrow = () => {
+      throw error
+    }
+    this.#settle(this.#context.runInAsyncScope(() => this.#handler.failed(error)).then(rethrow))
+  }
+}
+
+function handleOne(pump: Pump<unknown>): void {
+  pump.handleOne()
+}
+
+/** Those with an event in hand, in the order in which they got it. */
+let ready: Pump<unknown>[] = []
+
+function handleReady(): void {
+  const pumps = ready
+  // Those that get another event meanwhile have their turn after everybody else has had one.
+  ready = []
+  for (const pump of pumps) pump.work()
+}

@@ -1,0 +1,162 @@
+/** Events handled as they come: the same as a loop around `receive`, whichever of both it is. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import type { Outcome, Transport } from '../../src/asgi/adapter.ts'
+import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import { MemoryLayer } from '../../src/layers/memory.ts'
+import { Instance, defaultMailboxLimits, handleEvents } from '../../src/runtime/instance.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+import type { EventHandler } from '../../src/runtime/pump.ts'
+import { settled } from '../../src/runtime/settled.ts'
+
+interface Numbered extends Event {
+  readonly number?: number
+}
+interface TestProtocol extends Protocol {
+  readonly scope: BaseScope
+  readonly receive: Numbered
+  readonly send: Numbered
+}
+
+const scope: BaseScope = { type: 'test', id: 's1', client: null, server: null, params: {}, route: '', state: {} }
+const layer = new MemoryLayer()
+
+function open(application: Application<TestProtocol>, closeTimeout = 5000) {
+  const ended = Promise.withResolvers<Outcome>()
+  const transport: Transport<TestProtocol> = { progress: 'none', send: () => undefined, end: ended.resolve }
+  const options = { layer, log: silentLog, closeTimeout, limits: defaultMailboxLimits }
+  return { instance: new Instance<TestProtocol>(application, scope, transport, options), ended: ended.promise }
+}
+
+type How = 'directly' | 'in a loop'
+
+/** Somebody who wraps `receive` sees every event: then it is a loop. */
+const handling =
+  (how: How, handler: EventHandler<Numbered>): Application<TestProtocol> =>
+  (_scope, receive, _send, context) =>
+    handleEvents<TestProtocol>(how === 'directly' ? receive : () => receive(), context, handler)
+
+function recorder(handle: (event: Numbered) => unknown) {
+  const log: string[] = []
+  const handler: EventHandler<Numbered> = {
+    isLast: ({ type }) => type === 'test.end',
+    handle: (event) => {
+      log.push(`${event.type} ${event.number ?? ''}`)
+      return handle(event)
+    },
+    failed: async (error) => {
+      await turn()
+      log.push(`failed: ${String(error)}`)
+    },
+  }
+  return { log, handler }
+}
+
+/** What a handler may do with its event. */
+const behaviours = {
+  nothing: () => undefined,
+  settled: () => settled,
+  soon: async () => undefined,
+  later: async () => void (await turn()),
+  raises: () => {
+    throw new Error('at once')
+  },
+  rejects: async () => {
+    await turn()
+    throw new Error('later')
+  },
+}
+type Behaviour = keyof typeof behaviours
+const quiet = fc.constantFrom<Behaviour>('nothing', 'settled', 'soon', 'later')
+const any = fc.oneof(
+  { weight: 8, arbitrary: quiet },
+  { weight: 1, arbitrary: fc.constantFrom<Behaviour>('raises', 'rejects') },
+)
+
+test('whatever its handlers do and however its events come, a scope goes as it does in a loop', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.record({ behaviour: any, pause: fc.boolean() }), { maxLength: 20 }), async (steps) => {
+      const runs = (['directly', 'in a loop'] as const).map(async (how) => {
+        const { log, handler } = recorder(({ number = 0 }) => behaviours[steps[number]?.behaviour ?? 'nothing']())
+        const { instance, ended } = open(handling(how, handler))
+        const handled: string[] = []
+        for (const [number, { pause }] of steps.entries()) {
+          const told = (error?: unknown) => handled.push(`${number} ${String(error)}`)
+          instance.deliver({ type: 'test.event', number }, { handled: told })
+          if (pause) await turn()
+        }
+        instance.disconnect({ type: 'test.end', number: steps.length })
+        return { outcome: await ended, log, handled }
+      })
+      const [directly, loop] = await Promise.all(runs)
+      expect(directly).toEqual(loop)
+    }),
+  )
+})
+
+test.each<How>(['directly', 'in a loop'])('handled %s: one event at a time, and its own context', async (how) => {
+  const store = new AsyncLocalStorage<string>()
+  const seen: unknown[] = []
+  let inside = 0
+  const { handler } = recorder(async () => {
+    expect(++inside).toBe(1)
+    seen.push(store.getStore())
+    await turn()
+    seen.push(store.getStore())
+    inside--
+  })
+  const application = handling(how, handler)
+  const { instance, ended } = open((...call) => store.run('of the application', () => application(...call)))
+  await turn()
+  store.run('of the sender', () => {
+    instance.deliver({ type: 'test.event' })
+    instance.deliver({ type: 'test.event' })
+  })
+  await turn()
+  instance.disconnect({ type: 'test.end' })
+  await expect(ended).resolves.toMatchObject({ kind: 'unanswered' })
+  expect(seen).toEqual(Array.from({ length: 6 }, () => 'of the application'))
+})
+
+test.each<How>(['directly', 'in a loop'])(
+  'handled %s: an abandoned scope is told that nothing follows',
+  async (how) => {
+    const { log, handler } = recorder(() => undefined)
+    const { instance, ended } = open(handling(how, handler), 20)
+    instance.deliver({ type: 'test.event', number: 1 })
+    instance.disconnect()
+    await expect(ended).resolves.toEqual({ kind: 'abandoned' })
+    while (log.length < 2) await turn()
+    expect(log).toEqual(['test.event 1', expect.stringContaining('is over: there is no further event')])
+  },
+)
+
+test('messages that consumers send each other without an end do not keep the others from their turn', async () => {
+  let balls = 0
+  const open2 = (channels: string[], next: () => string | undefined) =>
+    open((_scope, receive, _send, context) => {
+      channels.push(context.channel)
+      const { handler } = recorder(() => {
+        balls++
+        const to = next()
+        if (to !== undefined && balls < 5000) void layer.send(to, { type: 'ball.thrown' })
+      })
+      return handleEvents<TestProtocol>(receive, context, handler)
+    })
+  const channels: string[] = []
+  const players = [open2(channels, () => channels[1]), open2(channels, () => channels[0])]
+  let other = 0
+  const bystander = open((_scope, receive, _send, context) =>
+    handleEvents<TestProtocol>(receive, context, recorder(() => (other = balls)).handler),
+  )
+  await turn()
+  players[0]?.instance.deliver({ type: 'test.event' })
+  bystander.instance.deliver({ type: 'test.event' })
+  await turn()
+  expect(balls).toBe(5000)
+  expect(other).toBeLessThan(10)
+  for (const { instance } of [...players, bystander]) instance.disconnect({ type: 'test.end' })
+  await Promise.all([...players, bystander].map(({ ended }) => ended))
+})
