@@ -1,5 +1,6 @@
 /** A middleware that YAML can name. */
 import type { ZodType } from 'zod'
+import type { ProtocolDefinition } from '../asgi/definition.ts'
 import type { Application } from '../asgi/protocol.ts'
 
 export interface MiddlewareDefinition<Options = unknown> {
@@ -10,5 +11,7 @@ export interface MiddlewareDefinition<Options = unknown> {
   readonly options: ZodType<Options>
   /** The scope types it may stand around; undefined: every one. */
   readonly protocols?: readonly string[]
+  /** Why it cannot stand, with these options, around an application of this protocol. */
+  refuse?(options: Options, protocol: ProtocolDefinition): string | undefined
   wrap(application: Application, options: Options): Application
 }

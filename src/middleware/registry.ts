@@ -3,11 +3,13 @@ import { accessLogDefinition } from './access-log.ts'
 import { allowedHostsDefinition } from './allowed-hosts.ts'
 import { allowedOriginsDefinition } from './allowed-origins.ts'
 import type { MiddlewareDefinition } from './definition.ts'
+import { deliveryDefinition } from './delivery.ts'
 import { timeoutDefinition } from './timeout.ts'
 
 export const builtinMiddleware: readonly MiddlewareDefinition[] = [
   accessLogDefinition,
   timeoutDefinition,
+  deliveryDefinition,
   allowedHostsDefinition,
   allowedOriginsDefinition,
 ]

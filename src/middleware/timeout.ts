@@ -6,7 +6,7 @@ import { SignalboxError } from '../runtime/errors.ts'
 import { duration } from '../runtime/options.ts'
 import type { MiddlewareDefinition } from './definition.ts'
 
-const options = z.strictObject({
+export const timeoutOptions = z.strictObject({
   after: duration().meta({ description: 'how long an application may work on one event, such as 5s' }),
 })
 
@@ -15,7 +15,7 @@ const options = z.strictObject({
  * milliseconds may pass. Then the scope's signal aborts and the application counts as raised with `timed_out`
  * (http: 503; websocket: close 1011; the others: the event failed).
  */
-export function timeout(application: Application, { after }: z.output<typeof options>): Application {
+export function timeout(application: Application, { after }: z.output<typeof timeoutOptions>): Application {
   return async (scope, receive, send, context) => {
     const late = Promise.withResolvers<never>()
     const controller = new AbortController()
@@ -31,7 +31,7 @@ export function timeout(application: Application, { after }: z.output<typeof opt
       timer = setTimeout(expire, after)
       return event
     }
-    const run = application(scope, timed, send, withSignal(context, controller.signal))
+    const run = application(scope, timed, send, limited(context, controller.signal, after))
     try {
       await Promise.race([run, late.promise])
     } finally {
@@ -42,7 +42,7 @@ export function timeout(application: Application, { after }: z.output<typeof opt
   }
 }
 
-function withSignal(context: Context, signal: AbortSignal): Context {
+function limited(context: Context, signal: AbortSignal, timeout: number): Context {
   let joined: AbortSignal | undefined
   return {
     get signal() {
@@ -54,12 +54,14 @@ function withSignal(context: Context, signal: AbortSignal): Context {
     },
     layer: context.layer,
     log: context.log,
+    routed: (route) => context.routed?.(route),
+    timeout: Math.min(timeout, context.timeout ?? Infinity),
   }
 }
 
-export const timeoutDefinition: MiddlewareDefinition<z.output<typeof options>> = {
+export const timeoutDefinition: MiddlewareDefinition<z.output<typeof timeoutOptions>> = {
   name: 'timeout',
   description: 'a deadline for the handling of each event',
-  options,
+  options: timeoutOptions,
   wrap: timeout,
 }

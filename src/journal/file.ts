@@ -1,0 +1,190 @@
+/** The journal's SQLite file: how it is opened, checked and laid out, and how a damaged one is set aside. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { reason } from '../runtime/errors.ts'
+
+/** 'sbxj': tells a journal from any other SQLite file. */
+const applicationId = 0x73_62_78_6a
+const schemaVersion = 1
+
+/** Milliseconds that the worker waits for a lock that somebody else has on the file. */
+const busyTimeout = 500
+/** Pages that the write-ahead log takes before it is written back: what is handled soon is never written twice. */
+const checkpointPages = 4000
+/** Bytes that it keeps once it was written back. */
+const logLimit = 64 * 2 ** 20
+
+const columns = `
+  id INTEGER PRIMARY KEY,
+  place INTEGER NOT NULL,
+  lane TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  due INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  died INTEGER,
+  size INTEGER NOT NULL,
+  body INTEGER,
+  peer TEXT NOT NULL,
+  error TEXT NOT NULL,
+  scope BLOB NOT NULL,
+  event BLOB NOT NULL`
+
+/**
+ * What waits and what is dead are two tables, so that a record that is handled at once touches no index. The blobs stand last:
+ * a list does not read them.
+ */
+const schema = `
+  CREATE TABLE waiting (${columns}) STRICT;
+  CREATE TABLE dead (${columns}) STRICT;
+  CREATE INDEX dead_by_age ON dead (died);
+  CREATE TABLE bodies (
+    id INTEGER PRIMARY KEY,
+    uses INTEGER NOT NULL,
+    data BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE keys (
+    key TEXT PRIMARY KEY,
+    id INTEGER NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE places (
+    id INTEGER PRIMARY KEY,
+    direction TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    route TEXT NOT NULL,
+    accepted INTEGER NOT NULL,
+    handled INTEGER NOT NULL,
+    waiting INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    discarded INTEGER NOT NULL,
+    expired INTEGER NOT NULL,
+    dropped INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE ledger (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    last_id INTEGER NOT NULL,
+    last_body INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    key_bytes INTEGER NOT NULL,
+    notes INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO ledger VALUES (1, 0, 0, 0, 0, 0);
+  PRAGMA application_id = ${applicationId};
+  PRAGMA user_version = ${schemaVersion};`
+
+export interface Opened {
+  readonly database: DatabaseSync
+  /** What was set aside instead, and why. */
+  readonly damaged?: { readonly file: string; readonly reason: string } | undefined
+}
+
+/** Opens `journal.sqlite` of a data folder, or begins it. Throws what SQLite or the file system throws. */
+export function openFile(folder: string): Opened {
+  const file = path.join(folder, 'journal.sqlite')
+  const problem = lostContent(file)
+  if (problem !== undefined) return { damaged: setAside(file, problem), database: begin(file) }
+  if (!fs.existsSync(file)) return { database: begin(file) }
+  readAhead(file)
+  const database = new DatabaseSync(file, { timeout: busyTimeout })
+  try {
+    const reason = check(database)
+    if (reason === undefined) {
+      prepare(database)
+      return { database }
+    }
+    database.close()
+    return { damaged: setAside(file, reason), database: begin(file) }
+  } catch (error) {
+    if (database.isOpen) database.close()
+    if (!isDamage(error)) throw error
+    return { damaged: setAside(file, reason(error)), database: begin(file) }
+  }
+}
+
+/** SQLite itself would take an empty file for a new one, and throw away the write-ahead log that belongs to what it was. */
+function lostContent(file: string): string | undefined {
+  const size = sizeOf(file)
+  if (size === 0) return 'the file is empty'
+  if (size === undefined && sizeOf(`${file}-wal`)) return 'its write-ahead log is there, but not the file'
+  return undefined
+}
+
+function sizeOf(file: string): number | undefined {
+  return fs.statSync(file, { throwIfNoEntry: false })?.size
+}
+
+/** The check reads everything in the order of the tables; from a cold disk that takes many times as long as from front to end. */
+function readAhead(file: string): void {
+  const chunk = Buffer.allocUnsafe(2 ** 20)
+  const handle = fs.openSync(file, 'r')
+  try {
+    while (fs.readSync(handle, chunk) > 0);
+  } finally {
+    // Only before SQLite has the file: closing it frees the locks that this process has on it (POSIX says so).
+    fs.closeSync(handle)
+  }
+}
+
+/** What is wrong with it. */
+function check(database: DatabaseSync): string | undefined {
+  const owner = number(database, 'application_id')
+  if (owner !== applicationId)
+    return `it is no journal: its application_id is ${String(owner)}, expected ${applicationId}`
+  const version = number(database, 'user_version')
+  if (version !== schemaVersion) return `its schema has version ${String(version)}, expected ${schemaVersion}`
+  const row = database.prepare('PRAGMA quick_check(1)').get()
+  const found = row && Object.values(row)[0]
+  return found === 'ok' ? undefined : `quick_check says: ${String(found)}`
+}
+
+function number(database: DatabaseSync, pragma: string): unknown {
+  return database.prepare(`PRAGMA ${pragma}`).get()?.[pragma]
+}
+
+/** SQLITE_CORRUPT and SQLITE_NOTADB, with any of their extended codes. */
+function isDamage(error: unknown): boolean {
+  return [11, 26].includes(resultCode(error) ?? 0)
+}
+
+/** SQLite's primary result code. */
+export function resultCode(error: unknown): number | undefined {
+  if (!Error.isError(error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined
+  return error.errcode & 0xff
+}
+
+function begin(file: string): DatabaseSync {
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+  // SQLite gives its other files the mode of this one.
+  fs.closeSync(fs.openSync(file, 'wx', 0o600))
+  const database = new DatabaseSync(file, { timeout: busyTimeout })
+  try {
+    prepare(database)
+    database.exec(`BEGIN; ${schema} COMMIT;`)
+  } catch (error) {
+    database.close()
+    // Nothing is in it yet; left behind, it would pass for a damaged one.
+    fs.rmSync(file, { force: true })
+    throw error
+  }
+  return database
+}
+
+function prepare(database: DatabaseSync): void {
+  database.exec(`
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA wal_autocheckpoint = ${checkpointPages};
+    PRAGMA journal_size_limit = ${logLimit};
+    PRAGMA cache_size = -16000;`)
+}
+
+function setAside(file: string, reason: string): { readonly file: string; readonly reason: string } {
+  const time = new Date().toISOString().replaceAll(':', '-')
+  const aside = path.join(path.dirname(file), `journal.damaged-${time}.sqlite`)
+  // The file last: as long as it stands there, what follows is set aside again at the next start.
+  for (const suffix of ['-wal', '-shm', '']) {
+    if (fs.existsSync(file + suffix)) fs.renameSync(file + suffix, aside + suffix)
+  }
+  return { file: aside, reason }
+}

@@ -1,0 +1,28 @@
+/** Where the journals of a data folder are: that of the first process in the folder itself, those of the others below it. */
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { hasCode } from '../runtime/errors.ts'
+
+/** The folder of the journal of process `number`, which counts from 1. */
+export function journalFolder(data: string, number = 1): string {
+  return number === 1 ? data : path.join(data, `process-${number}`)
+}
+
+/** The numbers of the processes that have a journal there, or left one, in order; the first is always among them. */
+export async function journalNumbers(data: string): Promise<readonly number[]> {
+  const names = await namesIn(data)
+  const others = names.flatMap((name) => {
+    const number = Number(/^process-([1-9]\d{0,3})$/.exec(name)?.[1] ?? 0)
+    return number > 1 ? [number] : []
+  })
+  return [1, ...others.toSorted((a, b) => a - b)]
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}

@@ -1,0 +1,384 @@
+/** The journal as the main thread has it: what it accepts is on disk when it says so, and no call blocks the event loop. */
+import type { Log } from '../asgi/context.ts'
+import type { Accepted } from '../asgi/delivery.ts'
+import { SignalboxError } from '../runtime/errors.ts'
+import { errorOf } from './group.ts'
+import { FolderLock } from './lock.ts'
+import type {
+  Answer,
+  Ask,
+  Batch,
+  Counts,
+  EncodedRecord,
+  FailedAttempt,
+  LastAttempt,
+  ListedRecord,
+  ListFilter,
+  LoadedRecord,
+  Ready,
+  Selection,
+  ShownRecord,
+  WaitingRow,
+} from './messages.ts'
+import { deadNote, failedNote, Notes } from './notes.ts'
+import type { JournalOptions } from './options.ts'
+import { Outbox } from './outbox.ts'
+import { inTime, Thread } from './thread.ts'
+
+export interface JournalSettings extends Pick<JournalOptions, 'maxSize' | 'deadLetterAge' | 'dedupeWindow'> {
+  /** The data folder; made when it does not exist. */
+  readonly folder: string
+}
+
+/** Who is told what people do. */
+export interface JournalWatcher {
+  /** A person has these dead letters tried again: they wait now, due at once. */
+  retried(rows: readonly WaitingRow[]): void
+  /** A person has taken these out: they are not to be tried. */
+  discarded(ids: readonly number[]): void
+}
+
+/** Milliseconds for which notes wait for something that they can be written together with. */
+const noteDelay = 10
+/** Milliseconds before what could not be written, or a worker that ended, is tried again; doubled each time. */
+const firstPause = 100
+const longestPause = 5000
+/** One batch is written while the next one waits; what comes then goes together. */
+const batchesUnderway = 2
+/** Of `maxSize`: with less in it the journal is not full, whatever was refused before. */
+const roomy = 0.9
+
+export class Journal implements AsyncDisposable {
+  readonly #settings: JournalSettings
+  readonly #log: Log
+  readonly #lock: FolderLock
+  readonly #outbox = new Outbox()
+  readonly #notes = new Notes()
+  readonly #opened = Promise.withResolvers<void>()
+  #watcher: JournalWatcher | undefined
+  #buried = 0
+  #thread: Thread | undefined
+  #state: 'opening' | 'ready' | 'down' | 'closing' | 'closed' = 'opening'
+  #underway = 0
+  /** What is above this id was never answered. */
+  #lastId: number | undefined
+  /** Dead letters that there was no memory for. */
+  #lost = 0
+  /** Why it cannot be written or reached. */
+  #problem: SignalboxError | undefined
+  /** Why there is no room. */
+  #full: SignalboxError | undefined
+  /** Whether the notes under way were refused, and are to be sent again. */
+  #refused = false
+  #pause = firstPause
+  #repairing: NodeJS.Timeout | undefined
+  #soon: NodeJS.Immediate | undefined
+  #later: NodeJS.Timeout | undefined
+  #closed: Promise<void> | undefined
+
+  private constructor(settings: JournalSettings, log: Log, lock: FolderLock) {
+    this.#settings = settings
+    this.#log = log
+    this.#lock = lock
+  }
+
+  /**
+   * Opens the journal of a data folder. A damaged file is set aside and named in the log, and a new one begun.
+   * @throws SignalboxError `journal_locked` when another process has it, `journal_failed` when it cannot be opened.
+   */
+  static async open(settings: JournalSettings, log: Log): Promise<Journal> {
+    const lock = FolderLock.take(settings.folder)
+    const journal = new Journal(settings, log, lock)
+    journal.#start()
+    try {
+      await journal.#opened.promise
+      return journal
+    } catch (error) {
+      await journal.close()
+      throw error
+    }
+  }
+
+  /** Why the last thing that was to be stored could not be; undefined when it could. Tried again by itself. */
+  get healthy(): SignalboxError | undefined {
+    return this.#problem ?? this.#full
+  }
+
+  /** How many records have become dead letters since it was opened. */
+  get buried(): number {
+    return this.#buried
+  }
+
+  /** One is told, the last one that asked. */
+  watch(watcher: JournalWatcher): void {
+    this.#watcher = watcher
+  }
+
+  /**
+   * Stores all of them or none; resolves when they are on disk. Those whose key is known are answered so, and not stored.
+   * @throws SignalboxError `journal_full`, `journal_failed`: nothing of this call is stored.
+   */
+  accept(records: readonly EncodedRecord[]): Promise<readonly Accepted[]> {
+    if (records.length === 0) return Promise.resolve([])
+    if (this.#state !== 'ready') return Promise.reject(this.#unreachable())
+    this.#sendSoon()
+    return this.#outbox.accept(records)
+  }
+
+  /** Notes that a record was handled. Notes are written soon, and tried again until they are on disk. */
+  handled(id: number): void {
+    this.#notes.handled(id)
+    this.#sendLater()
+  }
+
+  /** Notes that an attempt failed, and that the record waits for its next one. */
+  failed(id: number, attempt: FailedAttempt): void {
+    this.#notes.add(failedNote(id, attempt))
+    this.#sendLater()
+  }
+
+  /** Notes that a record is a dead letter now. */
+  dead(id: number, attempt: LastAttempt): void {
+    this.#buried++
+    this.#notes.add(deadNote(id, attempt))
+    this.#sendLater()
+  }
+
+  /**
+   * Counts one more attempt of each. Resolves when that is on disk: only then may they be tried, or a record that ends the
+   * process each time would be tried for ever.
+   * @throws SignalboxError `journal_failed` when the journal was closed before.
+   */
+  begun(ids: readonly number[]): Promise<void> {
+    this.#notes.add({ kind: 'begun', ids: [...ids] })
+    return this.flush()
+  }
+
+  /** Keeps a record that is dead from the start. When the journal is full it is logged, and counted as dropped. */
+  deadLetter(record: EncodedRecord, error: string): void {
+    this.#buried++
+    this.#notes.add({ kind: 'letter', record, error })
+    this.#sendLater()
+  }
+
+  /**
+   * Resolves when every note so far is on disk.
+   * @throws SignalboxError `journal_failed` when the journal was closed before.
+   */
+  flush(): Promise<void> {
+    if (this.#state === 'closed') return Promise.reject(this.#unreachable())
+    this.#sendSoon()
+    return this.#notes.settled()
+  }
+
+  /** Up to `limit` waiting records with an id above `after`, by id. */
+  waiting(after: number, limit: number): Promise<readonly WaitingRow[]> {
+    return this.#ask({ kind: 'waiting', after, limit })
+  }
+
+  /** The content of those of them that there are, in this order. */
+  load(ids: readonly number[]): Promise<readonly LoadedRecord[]> {
+    return this.#ask({ kind: 'load', ids })
+  }
+
+  /** A page of what waits or is dead, the newest first. */
+  list(filter: ListFilter = {}): Promise<readonly ListedRecord[]> {
+    return this.#ask({ kind: 'list', filter })
+  }
+
+  show(id: number): Promise<ShownRecord | undefined> {
+    return this.#ask({ kind: 'show', id })
+  }
+
+  /** Lets dead letters be tried again, from their first attempt on; answers which. */
+  retry(selection: Selection): Promise<readonly number[]> {
+    return this.#ask({ kind: 'retry', selection })
+  }
+
+  /** Takes records out for good; answers which. */
+  discard(selection: Selection): Promise<readonly number[]> {
+    return this.#ask({ kind: 'discard', selection })
+  }
+
+  /** As of the last commit. */
+  async counts(): Promise<Counts> {
+    const counts = await this.#ask<Counts>({ kind: 'counts' })
+    return { ...counts, dropped: counts.dropped + this.#lost }
+  }
+
+  /** Writes what is noted, and ends. What could not be written is tried again at the next start. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #ask<T>(ask: Ask): Promise<T> {
+    if (this.#state !== 'ready') return Promise.reject(this.#unreachable())
+    this.#sendSoon()
+    // Each kind of question has its kind of answer: see Ask and worker.ts.
+    return this.#outbox.ask(ask) as Promise<T>
+  }
+
+  #unreachable(): SignalboxError {
+    const closed = this.#state === 'closing' || this.#state === 'closed'
+    if (!closed && this.#problem) return this.#problem
+    return new SignalboxError('journal_failed', `the journal is ${closed ? 'closed' : 'not open'}`)
+  }
+
+  #start(): void {
+    const { folder, maxSize, deadLetterAge, dedupeWindow } = this.#settings
+    const start = { folder, limits: { maxSize, deadLetterAge, dedupeWindow }, answered: this.#lastId }
+    this.#thread = new Thread(start, {
+      onReady: (ready) => this.#onReady(ready),
+      onAnswer: (answer) => this.#onAnswer(answer),
+      onEnd: (error) => this.#onEnd(error),
+    })
+  }
+
+  #onReady({ damaged, notes, lastId }: Ready): void {
+    if (damaged) this.#log.error(damaged, 'the journal was damaged: its file is set aside, and a new one begun')
+    this.#lastId = lastId
+    this.#notes.begin(notes)
+    if (this.#state === 'down') this.#log.info({}, 'the journal is open again')
+    if (this.#state !== 'closing') this.#state = 'ready'
+    this.#problem = undefined
+    this.#pause = firstPause
+    this.#opened.resolve()
+    this.#refused = false
+    this.#post(this.#notes.again())
+    this.#send()
+  }
+
+  #onAnswer(answer: Answer): void {
+    const { notes, written, retried, discarded } = answer
+    this.#underway -= answer.batches
+    this.#lastId = answer.lastId
+    this.#outbox.settle(answer)
+    if (notes?.failure) this.#refused = true
+    else if (notes) this.#notes.written()
+    if (written?.failure) this.#onFailure(errorOf(written.failure))
+    else if (written) this.#onSuccess()
+    this.#heed(answer)
+    if (retried) this.#watcher?.retried(retried)
+    if (discarded) this.#watcher?.discarded(discarded)
+    if (!this.#outbox.isEmpty || this.#state === 'closing') this.#send()
+    else if (!this.#notes.isEmpty) this.#sendLater()
+  }
+
+  #onFailure(error: SignalboxError): void {
+    if (!this.#problem) this.#log.error({ err: error }, 'the journal cannot be written')
+    this.#problem = error
+    this.#repair(() => this.#post({ ...this.#notes.again(), probe: true }))
+  }
+
+  #onSuccess(): void {
+    if (this.#problem) this.#log.info({}, 'the journal can be written again')
+    this.#problem = undefined
+    this.#pause = firstPause
+    if (!this.#refused) return
+    this.#refused = false
+    this.#post(this.#notes.again())
+  }
+
+  /** What there was no room for. */
+  #heed({ results, failures, dropped = [], faults = [], bytes }: Answer): void {
+    const full = failures.findLast(({ code }) => code === 'journal_full')
+    if (full) {
+      if (!this.#full) this.#log.error({ bytes }, 'the journal is full')
+      this.#full = errorOf(full)
+    } else if (this.#full && (results.some((id) => id > 0) || bytes < this.#settings.maxSize * roomy)) {
+      this.#full = undefined
+      this.#log.info({ bytes }, 'the journal has room again')
+    }
+    for (const letter of dropped) this.#log.error(letter, 'a dead letter is lost: the journal is full')
+    for (const reason of faults) this.#log.error({ reason }, 'a note cannot be written')
+  }
+
+  #onEnd(error: SignalboxError): void {
+    this.#underway = 0
+    this.#outbox.fail(error)
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    const opening = this.#state === 'opening'
+    this.#state = 'down'
+    this.#problem = error
+    this.#opened.reject(error)
+    if (opening) return
+    this.#log.error({ err: error }, "the journal's worker thread ended: another one is started")
+    this.#repair(() => this.#start())
+  }
+
+  /** Tries again after a pause, one thing at a time. */
+  #repair(work: () => void): void {
+    if (this.#repairing && this.#state !== 'down') return
+    clearTimeout(this.#repairing)
+    this.#repairing = setTimeout(() => {
+      this.#repairing = undefined
+      work()
+    }, this.#pause)
+    this.#pause = Math.min(this.#pause * 2, longestPause)
+  }
+
+  /** At the end of this turn of the loop, with everything that comes until then. */
+  #sendSoon(): void {
+    this.#soon ??= setImmediate(() => {
+      this.#soon = undefined
+      this.#send()
+    })
+  }
+
+  #sendLater(): void {
+    if (this.#soon) return
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined
+      this.#send()
+    }, noteDelay)
+  }
+
+  #send(): void {
+    // The next answer sends it.
+    if (this.#underway >= batchesUnderway) return
+    this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
+  }
+
+  #post(batch: Batch): void {
+    const { parcel, notes, asks, probe } = batch
+    if (!this.#thread || this.#state === 'down') return
+    if (!parcel && !notes && !asks && !probe) return
+    this.#underway++
+    try {
+      this.#thread.post(batch)
+    } catch (error) {
+      // Something that cannot go to another thread, whatever the types say. A new worker begins without it.
+      this.#log.error({ err: error }, 'the journal was told something that cannot be stored')
+      if (notes) this.#notes.written()
+      void this.#thread.end()
+    }
+  }
+
+  async #close(): Promise<void> {
+    const isOpen = this.#state === 'ready' || this.#state === 'down'
+    if (isOpen) {
+      this.#state = this.#state === 'down' ? 'down' : 'closing'
+      // Now, so that it comes before the end: what was asked before is answered.
+      this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
+      if (!(await inTime(this.#notes.settled()))) {
+        this.#log.error({}, 'the journal was closed before it could be written: what was not noted is handled again')
+      }
+    }
+    this.#state = 'closing'
+    clearTimeout(this.#repairing)
+    clearTimeout(this.#later)
+    if (this.#thread && isOpen) {
+      await this.#thread.close()
+    }
+    this.#state = 'closed'
+    const error = this.#unreachable()
+    this.#outbox.fail(error)
+    this.#notes.abandon(error)
+    this.#lock[Symbol.dispose]()
+  }
+}

@@ -1,0 +1,160 @@
+/** What can be read of the journal: a page of it at a time, so that no commit waits for a reader. */
+import type { StatementSync } from 'node:sqlite'
+import type {
+  Counts,
+  ListedRecord,
+  ListFilter,
+  LoadedRecord,
+  RecordFilter,
+  RecordState,
+  ShownRecord,
+  WaitingRow,
+} from './messages.ts'
+import type { JournalStore } from './store.ts'
+
+/** Rows that are looked at before commits have their turn. */
+const stepRows = 2000
+const defaultLimit = 100
+export const states: readonly RecordState[] = ['waiting', 'dead']
+
+interface Row {
+  readonly id: number
+  readonly place: number
+  readonly lane: string
+  readonly attempts: number
+  readonly due: number
+  readonly at: number
+  readonly died: number | null
+  readonly size: number
+  /** Of its body, which other records may share. */
+  readonly shared: number | null
+  readonly peer: string
+  readonly error: string
+}
+
+interface ContentRow {
+  readonly id: number
+  readonly scope: Uint8Array
+  readonly event: Uint8Array
+  readonly body: Uint8Array | null
+}
+
+const light = (table: RecordState) => `id, place, lane, attempts, due, at, died, size, peer, error,
+  (SELECT length(data) FROM bodies WHERE bodies.id = ${table}.body) AS shared`
+
+export class Reader {
+  readonly #store: JournalStore
+  readonly #waiting: StatementSync
+  readonly #pages: Readonly<Record<RecordState, StatementSync>>
+  readonly #rows: Readonly<Record<RecordState, StatementSync>>
+  readonly #contents: Readonly<Record<RecordState, StatementSync>>
+
+  constructor(store: JournalStore) {
+    const each = (sql: (table: RecordState) => string) => ({
+      waiting: store.database.prepare(sql('waiting')),
+      dead: store.database.prepare(sql('dead')),
+    })
+    this.#store = store
+    this.#waiting = store.database.prepare(`SELECT ${light('waiting')} FROM waiting WHERE id > ? ORDER BY id LIMIT ?`)
+    this.#pages = each(
+      (table) => `SELECT ${light(table)} FROM ${table} WHERE id < ? ORDER BY id DESC LIMIT ${stepRows}`,
+    )
+    this.#rows = each((table) => `SELECT ${light(table)} FROM ${table} WHERE id = ?`)
+    this.#contents = each(
+      (table) => `SELECT ${table}.id, scope, event, data AS body
+        FROM ${table} LEFT JOIN bodies ON bodies.id = ${table}.body WHERE ${table}.id = ?`,
+    )
+  }
+
+  waiting(after: number, limit: number): WaitingRow[] {
+    return (this.#waiting.all(after, limit) as unknown as Row[]).map((row) => this.#light(row))
+  }
+
+  load(ids: readonly number[]): LoadedRecord[] {
+    return ids.flatMap((id) => this.#content('waiting', id) ?? this.#content('dead', id) ?? [])
+  }
+
+  row(state: RecordState, id: number): WaitingRow | undefined {
+    const row = this.#rows[state].get(id) as Row | undefined
+    return row && this.#light(row)
+  }
+
+  show(id: number): ShownRecord | undefined {
+    for (const state of states) {
+      const row = this.#rows[state].get(id) as Row | undefined
+      const content = row && this.#content(state, id)
+      if (content) return { ...this.#listed(state, row), ...content }
+    }
+    return undefined
+  }
+
+  counts(): Counts {
+    const ledger = this.#store.counted()
+    return { ...ledger.total(), bytes: ledger.bytes, byProtocolAndRoute: ledger.busiest() }
+  }
+
+  /** The newest first, after each step what was found. Both tables are in the order of ids, and so is what comes of them. */
+  *list(filter: ListFilter): Generator<undefined, ListedRecord[]> {
+    const limit = filter.limit ?? defaultLimit
+    const found: ListedRecord[] = []
+    for (const state of states) {
+      let taken = 0
+      for (const rows of this.matching(state, filter)) {
+        const wanted = rows.slice(0, limit - taken)
+        taken += wanted.length
+        found.push(...wanted.map((row) => this.#listed(state, row)))
+        if (taken >= limit) break
+        yield undefined
+      }
+    }
+    return found.toSorted((a, b) => b.id - a.id).slice(0, limit)
+  }
+
+  /** The rows of a table that a filter takes, the newest first, some of them a step. */
+  *matching(state: RecordState, filter: ListFilter): Generator<Row[]> {
+    if (filter.state !== undefined && filter.state !== state) return
+    const places = this.#places(state, filter)
+    if (places.size === 0) return
+    let before = filter.before ?? Number.MAX_SAFE_INTEGER
+    for (;;) {
+      const rows = this.#pages[state].all(before) as unknown as Row[]
+      const last = rows.at(-1)
+      if (!last) return
+      before = last.id
+      yield rows.filter(({ place, at }) => places.has(place) && isWithin(at, filter))
+    }
+  }
+
+  /** The places that the filter takes, of those that have a record in this state. */
+  #places(state: RecordState, { direction, protocol, route }: RecordFilter): ReadonlySet<number> {
+    const places = new Set<number>()
+    for (const place of this.#store.counted().places()) {
+      if (place[state] === 0) continue
+      if (direction !== undefined && place.direction !== direction) continue
+      if (protocol !== undefined && place.protocol !== protocol) continue
+      if (route === undefined || place.route === route) places.add(place.id)
+    }
+    return places
+  }
+
+  #light({ id, place, lane, attempts, due, size, shared }: Row): WaitingRow {
+    const { direction, protocol, route } = this.#store.ledger.place(place)
+    return { id, direction, protocol, route, lane, attempts, due, bytes: size + (shared ?? 0) }
+  }
+
+  #listed(state: RecordState, row: Row): ListedRecord {
+    const { at, died, size, peer, error } = row
+    return { ...this.#light(row), state, at, died: died ?? undefined, error, peer, size }
+  }
+
+  #content(state: RecordState, id: number): LoadedRecord | undefined {
+    const row = this.#contents[state].get(id) as ContentRow | undefined
+    if (!row) return undefined
+    const { scope, event, body } = row
+    return { id, scope, event, body: body ?? undefined }
+  }
+}
+
+function isWithin(at: number, { olderThan, newerThan }: RecordFilter): boolean {
+  return (olderThan === undefined || at < olderThan) && (newerThan === undefined || at >= newerThan)
+}

@@ -1,0 +1,124 @@
+/** Work that would hold up the commits if it were done at once: each step is a short transaction, and commits come in between. */
+import type { RecordState, Selection, WaitingRow } from './messages.ts'
+import { type Reader, states } from './reader.ts'
+import type { JournalStore } from './store.ts'
+
+/** Rows that one transaction changes. */
+const stepRows = 500
+/** Of `maxSize`, for the keys. */
+const keyShare = 1 / 8
+
+/** What the main thread is told of a step. */
+export interface Progress {
+  readonly retried?: readonly WaitingRow[]
+  readonly discarded?: readonly number[]
+}
+
+/** Work in steps; it returns what the person is answered. */
+export type Steps = Generator<Progress | undefined, unknown>
+
+/** Makes dead letters wait again. */
+export function* retry(store: JournalStore, reader: Reader, selection: Selection): Steps {
+  const ids: number[] = []
+  for (const { rows } of selected(store, reader, { selection, among: ['dead'] })) {
+    const retried = change(store, rows, (id) => (store.revive(id) ? reader.row('waiting', id) : undefined))
+    ids.push(...retried.map(({ id }) => id))
+    yield { retried }
+  }
+  return ids
+}
+
+/** Takes records out. */
+export function* discard(store: JournalStore, reader: Reader, selection: Selection): Steps {
+  const ids: number[] = []
+  for (const { state, rows } of selected(store, reader, { selection, among: states })) {
+    const discarded = change(store, rows, (id) => (store.remove(state, id, 'discarded') ? id : undefined))
+    ids.push(...discarded)
+    yield { discarded }
+  }
+  return ids
+}
+
+/** Does it with all of them in one transaction; gives what it gave, where it was anything. */
+function change<T>(store: JournalStore, rows: readonly number[], work: (id: number) => T | undefined): T[] {
+  if (rows.length === 0) return []
+  return store.write(() => rows.map(work).filter((result) => result !== undefined))
+}
+
+interface Choice {
+  readonly selection: Selection
+  readonly among: readonly RecordState[]
+}
+
+interface Chosen {
+  readonly state: RecordState
+  readonly rows: readonly number[]
+}
+
+/** What is chosen of what is there now, at most so many a step; perhaps none of a step. */
+function* selected(store: JournalStore, reader: Reader, { selection, among }: Choice): Generator<Chosen> {
+  const before = store.counted().lastId + 1
+  for (const state of among) {
+    const pages = isIds(selection) ? inPages(selection) : reader.matching(state, { ...selection, before })
+    for (const page of pages) {
+      const ids = page.map((row) => (typeof row === 'number' ? row : row.id))
+      for (const rows of inPages(ids)) yield { state, rows }
+    }
+  }
+}
+
+function* inPages(ids: readonly number[]): Generator<readonly number[]> {
+  for (let start = 0; start === 0 || start < ids.length; start += stepRows) yield ids.slice(start, start + stepRows)
+}
+
+function isIds(selection: Selection): selection is readonly number[] {
+  return Array.isArray(selection)
+}
+
+/** Lets go of what is too old: dead letters, and keys. */
+export function* sweep(store: JournalStore): Steps {
+  yield* expire(store)
+  yield* forgetKeys(store)
+  return undefined
+}
+
+function* expire(store: JournalStore): Steps {
+  const { database, limits } = store
+  const oldest = database.prepare(`SELECT id FROM dead WHERE died < ? ORDER BY died LIMIT ${stepRows}`)
+  for (;;) {
+    const rows = oldest.all(Date.now() - limits.deadLetterAge) as unknown as { id: number }[]
+    if (rows.length === 0) return undefined
+    store.write(() => {
+      for (const { id } of rows) store.remove('dead', id, 'expired')
+    })
+    yield undefined
+  }
+}
+
+/** Goes through all keys once. When they take more than their share, those of the older half of the window go too. */
+function* forgetKeys(store: JournalStore): Steps {
+  const { database, limits } = store
+  const page = database.prepare('SELECT key, at FROM keys WHERE key > ? ORDER BY key LIMIT 1000')
+  const share = limits.maxSize * keyShare
+  let window = limits.dedupeWindow
+  let last = ''
+  for (;;) {
+    const rows = page.all(last) as unknown as { key: string; at: number }[]
+    const end = rows.at(-1)
+    if (!end) {
+      if (store.ledger.keyBytes <= share) return undefined
+      window /= 2
+      last = ''
+      continue
+    }
+    last = end.key
+    const old = Date.now() - window
+    const gone = rows.filter(({ at }) => at <= old)
+    if (gone.length > 0) {
+      store.write(() => {
+        for (const { key } of gone) store.forget(key)
+      })
+    }
+    yield undefined
+  }
+}
