@@ -1,4 +1,4 @@
-/** `admin`: the listener by which other programs on this machine send to groups and channels; off unless it is named. */
+/** `admin`: the listener for health, metrics, and programs that send to groups and channels; off unless it is named. */
 import { z } from 'zod'
 import type { ListenAddress } from '../asgi/adapter.ts'
 import { address, addressText, isLoopback, size } from '../runtime/options.ts'

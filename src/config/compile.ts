@@ -1,5 +1,5 @@
 /** A plan, with what its references name -> the one application that the gateway runs. */
-import type { Application, Protocol, Step } from '../asgi/protocol.ts'
+import type { Application, Middleware, Protocol, Step } from '../asgi/protocol.ts'
 import { reason } from '../runtime/errors.ts'
 import { protocolTypeRouter } from '../routing/protocol-type-router.ts'
 import { orderedRouter, type Rule } from '../routing/router.ts'
@@ -73,7 +73,7 @@ export class Compiler {
 
   #userRouter(plan: UserRouterPlan): Application {
     const rules = plan.rules.map(({ settings, app, route }) => {
-      const rule = Object.freeze({ ...settings, app: this.#build(app), route })
+      const rule = Object.freeze({ ...settings, app: saying(route, this.#build(app)), route })
       this.#leaves.set(rule, { route, application: label(app) })
       return rule
     })
@@ -104,15 +104,27 @@ export class Compiler {
     const app = this.#build(plan)
     if (app.resolve) return app
     const { route } = plan
-    const routed: Application = (scope, receive, send, context) => app({ ...scope, route }, receive, send, context)
+    const routed: Application = (scope, receive, send, context) => {
+      context.routed?.(route)
+      return app({ ...scope, route }, receive, send, context)
+    }
     const leaf = Object.freeze({ rule, route })
     this.#leaves.set(leaf, { route, application: label(plan) })
     const resolve = (scope: Protocol['scope'], trace?: (step: Step) => void) => {
       trace?.({ route, rule, matched: true, reason: 'takes everything' })
-      return { rules: [leaf], params: scope.params }
+      return { rules: [leaf], params: scope.params, route, ...(app.delivery && { delivery: app.delivery }) }
     }
     return Object.assign(routed, { resolve })
   }
+}
+
+/** The same application, whose scopes are those of the rule from when it gets them; a router in it says more. */
+function saying(route: string, app: Application): Application {
+  const said: Middleware = (inner) => (scope, receive, send, context) => {
+    context.routed?.(route)
+    return inner(scope, receive, send, context)
+  }
+  return wrap(said, undefined, app)
 }
 
 const byType = (applications: readonly (readonly [string, Application])[]): Application =>

@@ -1,6 +1,8 @@
 /** What a YAML file says once it is checked and compiled: everything the gateway needs, frozen. */
 import type { ListenAddress, TlsFiles } from '../asgi/adapter.ts'
 import type { Application } from '../asgi/protocol.ts'
+import type { BridgeOptions } from '../bridge/options.ts'
+import type { JournalOptions } from '../journal/options.ts'
 import type { AdminSettings } from './admin.ts'
 import type { LayerSettings } from './layer.ts'
 import type { WorkerSettings } from './workers.ts'
@@ -29,10 +31,16 @@ export interface Config {
   readonly layer: LayerSettings
   /** The named channels that are served in the gateway's own process. */
   readonly workers: readonly WorkerSettings[]
+  /** How stored events are kept and tried. */
+  readonly journal: JournalOptions
+  /** The worker threads for handlers that block. */
+  readonly sync: BridgeOptions
   /** Undefined: there is no admin listener. */
   readonly admin: AdminSettings | undefined
   /** The one application of the gateway, with every router and middleware around it. */
   readonly application: Application
+  /** Names the lifespan application and the version of its module; empty: there is none. */
+  readonly lifespan: string
   /** How long an application may go on after its scope ended, in milliseconds. */
   readonly closeTimeout: number
   /** How long open scopes may take when the gateway closes, in milliseconds. */

@@ -5,7 +5,9 @@ import type { Path, Report } from './diagnostics.ts'
 import { readMatcher } from './matcher.ts'
 import { found, plain, type ConfigNode, type Entry, type MapNode } from './nodes.ts'
 import type { Branch, Plan, PlannedRule, Reference, UserRule } from './plan.ts'
+import { refusalOf } from './refusal.ts'
 import { routersOf, scopeTypes, type Registry } from './registry.ts'
+import { withSettings } from './rule-settings.ts'
 import { didYouMean } from './suggest.ts'
 import { oneOf, reportIssues } from './zod-issues.ts'
 
@@ -75,10 +77,10 @@ export class ApplicationReader {
   }
 
   #namesFor(protocols: readonly string[]): readonly string[] {
-    const fits = ({ protocols: own }: { readonly protocols?: readonly string[] }) =>
-      !own || protocols.every((protocol) => own.includes(protocol))
-    const named = [...this.#routers.filter(fits), ...this.#registry.middleware.filter(fits)].map(({ name }) => name)
-    return [...new Set([protocolTypeRouterName, ...named])]
+    const routers = this.#routers.filter((router) => protocols.every((name) => router.protocols.includes(name)))
+    const spot = { protocols, registry: this.#registry }
+    const middleware = this.#registry.middleware.filter((definition) => refusalOf(definition, {}, spot) === undefined)
+    return [...new Set([protocolTypeRouterName, ...[...routers, ...middleware].map(({ name }) => name)])]
   }
 
   #reference(text: string, { node, path }: Spot): Reference | undefined {
@@ -142,7 +144,8 @@ export class ApplicationReader {
     }
     const app = this.#app(node, path, protocols)
     const matcher = readMatcher(this.#report, definition, node, path)
-    return app && matcher && { matcher, app, ...this.#placed(node.offset, path) }
+    const whole = app && withSettings(this.#report, app, { node, path, protocols, registry: this.#registry })
+    return whole && matcher && { matcher, app: whole, ...this.#placed(node.offset, path) }
   }
 
   #app(node: MapNode, path: Path, protocols: readonly string[]): Plan | undefined {
@@ -153,17 +156,15 @@ export class ApplicationReader {
 
   #middleware(definition: MiddlewareDefinition, { keyOffset }: Entry, spot: Spot): Plan | undefined {
     const { node, path, protocols } = spot
-    const { name, protocols: own } = definition
-    if (own && !protocols.every((protocol) => own.includes(protocol))) {
-      const message = `found ${name}, which is for ${own.join(' and ')}, expected what takes ${protocols.join(', ')}`
-      return this.#error(keyOffset, path, message)
-    }
     if (node.kind !== 'map') return this.#error(node.offset, path, `found ${found(node)}, expected a map with app`)
     const app = this.#app(node, path, protocols)
     const settings: MapNode = { ...node, entries: new Map([...node.entries].filter(([key]) => key !== 'app')) }
     const parsed = definition.options.safeParse(plain(settings))
-    if (parsed.success)
+    if (parsed.success) {
+      const refusal = refusalOf(definition, parsed.data, { protocols, registry: this.#registry })
+      if (refusal !== undefined) return this.#error(keyOffset, path, refusal)
       return app && { kind: 'middleware', definition, options: parsed.data, app, ...this.#placed(keyOffset, path) }
+    }
     reportIssues(this.#report, parsed.error.issues, { node: settings, path, schema: definition.options })
     return undefined
   }

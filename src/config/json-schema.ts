@@ -1,8 +1,11 @@
 /** The JSON Schema of the YAML, for editors: made of the same definitions that check it. */
 import { z } from 'zod'
 import type { RouterDefinition } from '../asgi/router.ts'
+import type { MiddlewareDefinition } from '../middleware/definition.ts'
 import { protocolTypeRouterName, referencePattern } from './grammar.ts'
+import { refusalOf } from './refusal.ts'
 import { routersOf, scopeTypes, type Registry } from './registry.ts'
+import { ruleSettings, type RuleSetting } from './rule-settings.ts'
 import { settingsSchema } from './settings.ts'
 
 type Json = Record<string, unknown>
@@ -39,10 +42,12 @@ export function jsonSchema(registry: Registry): Json {
     $defs: {
       application: application(registry, types, 'application'),
       ...Object.fromEntries(types.map((type) => [type, application(registry, [type], type)])),
+      ...Object.fromEntries(ruleSettings.map(({ key, schema }) => [inRule(key), plainSchema(schema)])),
     },
   }
 }
 
+const inRule = (key: string): string => `rule.${key}`
 const ref = (name: string): Json => ({ $ref: `#/$defs/${name}` })
 const map = (properties: Json, required: readonly string[] = []): Json => ({
   type: 'object',
@@ -54,8 +59,10 @@ const map = (properties: Json, required: readonly string[] = []): Json => ({
 /** The grammar at a place where scopes of these types can come; `self` is the name of this very definition. */
 function application(registry: Registry, types: readonly string[], self: string): Json {
   const app = ref(self)
-  const fits = ({ protocols }: { readonly protocols?: readonly string[] }) =>
-    self === 'application' || !protocols || types.every((type) => protocols.includes(type))
+  const fits = ({ protocols }: RouterDefinition) =>
+    self === 'application' || types.every((type) => protocols.includes(type))
+  const mayStand = (definition: MiddlewareDefinition) =>
+    self === 'application' || refusalOf(definition, {}, { protocols: types, registry }) === undefined
   const named = (name: string, value: Json) => map({ [name]: value }, [name])
   const routers = new Map(
     routersOf(registry)
@@ -70,9 +77,17 @@ function application(registry: Registry, types: readonly string[], self: string)
         ...map(Object.fromEntries(types.map((type) => [type, ref(type)]))),
       }),
       ...[...routers.values()].map((router) =>
-        named(router.name, { type: 'array', minItems: 1, items: rule(router, app) }),
+        named(router.name, {
+          type: 'array',
+          minItems: 1,
+          items: rule(
+            router,
+            app,
+            ruleSettings.filter(({ definition }) => mayStand(definition)),
+          ),
+        }),
       ),
-      ...registry.middleware.filter(fits).map(({ name, description, options }) => {
+      ...registry.middleware.filter(mayStand).map(({ name, description, options }) => {
         const { properties, required, ...rest } = plainSchema(options)
         const withApp = {
           ...rest,
@@ -94,11 +109,12 @@ function application(registry: Registry, types: readonly string[], self: string)
   }
 }
 
-/** A rule has exactly one of the router's keys, and `app`. */
-function rule({ keys }: RouterDefinition, app: Json): Json {
+/** A rule has exactly one of the router's keys, and `app`; and what every rule may have. */
+function rule({ keys }: RouterDefinition, app: Json, settings: readonly RuleSetting[]): Json {
+  const common = { app, ...Object.fromEntries(settings.map(({ key }) => [key, ref(inRule(key))])) }
   return {
     anyOf: Object.entries(keys).map(([key, { description, schema }]) =>
-      map({ [key]: { ...plainSchema(schema), description }, app }, [key, 'app']),
+      map({ [key]: { ...plainSchema(schema), description }, ...common }, [key, 'app']),
     ),
   }
 }

@@ -38,7 +38,7 @@ export class ListenReader {
   }
 
   /** Every entry, and the protocols that only the application names and that need no address of their own. */
-  read(node: ConfigNode, plan: Plan | undefined): Listening {
+  read(node: ConfigNode, plan: Plan | undefined, redisCluster = false): Listening {
     const listen: Record<string, unknown> = {}
     if (node.kind !== 'map' || node.entries.size === 0) {
       if (node.kind !== 'broken') {
@@ -64,7 +64,7 @@ export class ListenReader {
     this.#addRiders(listen, node, plan)
     this.#checkShared(listen, node)
     const http = this.#shared(listen)
-    for (const definition of this.#definitions) this.#refuse(definition, listen, { node, http })
+    for (const definition of this.#definitions) this.#refuse(definition, listen, { node, http, redisCluster })
     return { listen, http }
   }
 
@@ -131,11 +131,11 @@ export class ListenReader {
   #refuse(
     definition: ProtocolDefinition,
     listen: Readonly<Record<string, unknown>>,
-    { node, http }: { readonly node: MapNode; readonly http: SharedListener },
+    { node, ...shared }: { readonly node: MapNode; readonly http: SharedListener; readonly redisCluster: boolean },
   ): void {
     const { name } = definition
     if (!(name in listen)) return
-    for (const refusal of definition.refuse?.(listen[name], { http }) ?? []) {
+    for (const refusal of definition.refuse?.(listen[name], shared) ?? []) {
       const path = [name, ...refusal.path]
       // A setting that is left out is pointed at by the nearest that is there.
       const { offset } = locate(node, path, path.length === 1)

@@ -9,10 +9,11 @@ import { Report, type Diagnostic } from './diagnostics.ts'
 import { readDocument } from './document.ts'
 import type { Environment } from './environment.ts'
 import { ApplicationReader, type NamedReference } from './grammar.ts'
+import { handlerModules } from './handler-modules.ts'
 import { checkLayerFiles } from './layer.ts'
 import { ListenReader, namedIn, type Listening } from './listen.ts'
 import { found, type ConfigNode, type MapNode } from './nodes.ts'
-import type { Plan, Reference } from './plan.ts'
+import { inside, protocolTypes, type Plan, type Reference } from './plan.ts'
 import { References, type UserFactory } from './references.ts'
 import type { Registry } from './registry.ts'
 import { readSettings, type Settings } from './settings.ts'
@@ -61,7 +62,9 @@ export async function readConfig(file: string, options: LoadOptions): Promise<Re
 export async function loadConfig(file: string, options: LoadOptions): Promise<LoadResult> {
   const checked = await check(file, options)
   const { report, root, plan, settings, listening, base, references } = checked
-  const loaded = await loadReferences(report, references, new References(base))
+  handlerModules.refresh()
+  const modules = new References(base)
+  const loaded = await loadReferences(report, references, modules)
   const mayPass = (part: Plan) => part.kind !== 'reference' || loaded.applications.get(part)?.resolve !== undefined
   if (plan) reportUnreachable(report, plan, mayPass)
   const none: LoadResult = { diagnostics: report.diagnostics, leafOf: () => undefined, ...(plan && { plan }) }
@@ -80,11 +83,14 @@ export async function loadConfig(file: string, options: LoadOptions): Promise<Lo
     http: listening.http,
     layer: settings.layer,
     workers,
+    journal: settings.journal,
+    sync: settings.sync,
     admin: settings.admin,
     closeTimeout: settings.closeTimeout,
     drainTimeout: settings.drainTimeout,
     log: settings.log,
     application,
+    lifespan: lifespanOf(plan, modules),
   })
   return { diagnostics, plan, config, leafOf: (rule) => compiler.leafOf(rule) }
 }
@@ -116,7 +122,8 @@ async function check(file: string, options: LoadOptions): Promise<CheckedFile> {
   const protocols = namedIn(listen?.value, options.definitions)
   const reader = new ApplicationReader(report, options)
   const plan = application && reader.read({ node: inPlace(application), path: ['application'], protocols })
-  const listening = listen && new ListenReader(report, options.definitions, base).read(inPlace(listen), plan)
+  const cluster = settings?.layer.kind === 'redis' && settings.layer.options.cluster === true
+  const listening = listen && new ListenReader(report, options.definitions, base).read(inPlace(listen), plan, cluster)
   const layer = root.entries.get('layer')
   if (settings && layer) checkLayerFiles(report, base, settings.layer, layer.value)
   const { references } = reader
@@ -178,6 +185,21 @@ async function loadReferences(
     }
   }
   return { applications, factories }
+}
+
+/** Names what the lifespan application is made of, so that two loadings can be compared; empty: there is none. */
+function lifespanOf(plan: Plan, modules: References): string {
+  const branch = protocolTypes(plan)?.branches.find(({ protocol }) => protocol === 'lifespan')
+  const named = (part: Plan): readonly string[] => [
+    ...referencesOf(part).map(({ text }) => `${text} of ${modules.moduleOf(text)}`),
+    ...inside(part).flatMap(named),
+  ]
+  return branch ? named(branch.app).join(', ') : ''
+}
+
+function referencesOf(part: Plan): readonly Reference[] {
+  if (part.kind === 'reference') return [part]
+  return part.kind === 'userRouter' || part.kind === 'userMiddleware' ? [part.reference] : []
 }
 
 function freezeDeep<T>(value: T): T {

@@ -3,10 +3,11 @@ import type { Matcher, RouterDefinition, RuleKey } from '../asgi/router.ts'
 import { reason } from '../runtime/errors.ts'
 import type { Path, Report } from './diagnostics.ts'
 import { found, plain, type ConfigNode, type MapNode } from './nodes.ts'
+import { ruleSettings } from './rule-settings.ts'
 import { didYouMean } from './suggest.ts'
 import { oneOf, reportIssues } from './zod-issues.ts'
 
-/** A rule has exactly one of its router's keys, beside `app`. */
+/** A rule has exactly one of its router's keys, beside `app` and what every rule may have. */
 export function readMatcher(
   report: Report,
   definition: RouterDefinition,
@@ -14,10 +15,11 @@ export function readMatcher(
   path: Path,
 ): Matcher | undefined {
   const keys = Object.keys(definition.keys)
-  const unknown = [...node.entries].filter(([key]) => key !== 'app' && !keys.includes(key))
+  const common = ['app', ...ruleSettings.map((setting) => setting.key)]
+  const unknown = [...node.entries].filter(([key]) => ![...common, ...keys].includes(key))
   for (const [key, { keyOffset }] of unknown) {
     const message = `found the unknown key ${JSON.stringify(key)}, expected ${oneOf(keys)}, and app`
-    report.error(keyOffset, [...path, key], `${message}${didYouMean(key, [...keys, 'app'])}`)
+    report.error(keyOffset, [...path, key], `${message}${didYouMean(key, [...keys, ...common])}`)
   }
   const given = [...node.entries].filter(([key]) => keys.includes(key))
   const [first, second] = given

@@ -1,11 +1,12 @@
-/** `file.ts#Export` -> the application, router or middleware behind it. Each module is loaded once. */
+/** `file.ts#Export` -> the application, router or middleware behind it. Each module is loaded once, until its file changes. */
 import { readdir, stat } from 'node:fs/promises'
 import { createRequire, registerHooks } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Application } from '../asgi/protocol.ts'
-import { isSyncHandler } from '../bridge/sync-consumer.ts'
+import { isSyncHandler } from '../runtime/blocking.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
+import { handlerModules } from './handler-modules.ts'
 import { didYouMean } from './suggest.ts'
 
 /** A module that is still busy then is taken for stuck. */
@@ -26,6 +27,7 @@ export type UserFactory = (...parts: readonly unknown[]) => unknown
 export class References {
   readonly #base: string
   readonly #modules = new Map<string, Promise<Namespace>>()
+  readonly #loaded = new Map<string, string>()
 
   /** Relative files, and packages, are looked for from this folder. */
   constructor(base: string) {
@@ -57,12 +59,18 @@ export class References {
     throw bad(`found ${reference}, which is ${kindOf(value)}, expected a function that makes an application`)
   }
 
+  /** The module that a reference was found in: its URL, which is another one when the module was loaded again. */
+  moduleOf(reference: string): string | undefined {
+    return this.#loaded.get(reference)
+  }
+
   async #export(reference: string): Promise<Export> {
     const [file = '', name = ''] = reference.split('#')
-    const url = await this.#resolve(file)
+    const url = handlerModules.urlOf(await this.#resolve(file))
     const loading = this.#modules.get(url) ?? load(file, url)
     this.#modules.set(url, loading)
     const namespace = await loading
+    this.#loaded.set(reference, url)
     if (Object.hasOwn(namespace, name)) return { value: namespace[name], url, name }
     const names = Object.keys(namespace)
     const expected = names.length > 0 ? `one of its exports: ${names.join(', ')}` : 'an export of that name'
@@ -125,6 +133,7 @@ async function load(file: string, url: string): Promise<Namespace> {
   try {
     return (await Promise.race([import(url), late.promise])) as Namespace
   } catch (error) {
+    handlerModules.failed(url)
     throw bad(
       `found ${file}, which fails to load: ${firstLine(error)}${placeIn(error, url)}, expected it to load`,
       error,

@@ -1,5 +1,7 @@
 /** Everything in the YAML but `listen` and `application`: the schema, and what it makes of the document. */
 import { z } from 'zod'
+import { bridgeOptions } from '../bridge/options.ts'
+import { journalOptions } from '../journal/options.ts'
 import { duration } from '../runtime/options.ts'
 import { adminSchema } from './admin.ts'
 import { logLevels } from './config.ts'
@@ -18,8 +20,15 @@ export const settingsSchema = z.strictObject({
   workers: workersSchema.optional().meta({
     description: 'The named channels that are served in this process. Default: all that ChannelNameRouter names.',
   }),
+  journal: journalOptions.prefault({}).meta({
+    description: 'What is on disk before its sender has its answer, until it is handled or dead.',
+  }),
+  sync: bridgeOptions.prefault({}).meta({
+    description: 'The worker threads that run what blocks: SyncConsumers, sync handlers, and what syncToAsync calls.',
+  }),
   admin: adminSchema.optional().meta({
-    description: 'A listener by which other programs send to groups and channels. Off unless it is here.',
+    description:
+      'A listener for health, metrics, and other programs that send to groups and channels. Off unless it is here.',
   }),
   data: z
     .string()
@@ -40,7 +49,7 @@ export const settingsSchema = z.strictObject({
     .meta({ description: 'How long an application may go on after its scope ended, such as 5s.' }),
   drainTimeout: duration()
     .prefault('10s')
-    .meta({ description: 'How long open scopes may take when the gateway closes, such as 10s.' }),
+    .meta({ description: 'How long open scopes may take when the gateway closes, such as 10s; then they are cut.' }),
   application: z.unknown().optional().meta({ description: 'What gets the events.' }),
 })
 

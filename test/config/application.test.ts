@@ -133,6 +133,28 @@ describe('a tree of routers and middleware', () => {
   })
 })
 
+test('a rule may have a time-out: it is the middleware around its application', async () => {
+  const rule = '{ path: /slow, timeout: 20ms, app: ./handlers.ts#slow }'
+  const loaded = await loadText(withApplication('http:', '  URLRouter:', `    - ${rule}`))
+  expect(loaded.diagnostics).toEqual([])
+  const application = loaded.config?.application
+  const found = application?.resolve?.(url('/slow'))
+  expect(loaded.leafOf(found?.rules.at(-1) ?? {})?.application).toBe('timeout > ./handlers.ts#slow')
+  const context: Context = {
+    signal: new AbortController().signal,
+    layer: new MemoryLayer(),
+    channel: '',
+    log: silentLog,
+  }
+  const running = application?.(
+    url('/slow'),
+    () => Promise.resolve({ type: 'test.go' }),
+    () => Promise.resolve(),
+    context,
+  )
+  await expect(running).rejects.toMatchObject({ code: 'timed_out' })
+})
+
 describe('an application without a ProtocolTypeRouter', () => {
   const text = (application: string, listen = '{ http: , mqtt: }') => `listen: ${listen}\napplication: ${application}\n`
 

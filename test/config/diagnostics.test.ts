@@ -8,7 +8,8 @@ const known = 'one of ProtocolTypeRouter, URLRouter, accessLog, timeout, allowed
 const anApplication = 'file.ts#Export, or a map with one key that names a router or a middleware'
 const urlKey =
   'a regular expression on the path, without its leading slash and without the query, such as ^chat/(?<room>[^/]+)$'
-const topKeys = 'one of listen, layer, workers, admin, data, log, closeTimeout, drainTimeout, application'
+const topKeys =
+  'one of listen, layer, workers, journal, sync, admin, data, log, closeTimeout, drainTimeout, application'
 
 test('a file without mistakes has none', async () => {
   expect(await mistakes(withTop(listen))).toEqual([])
@@ -337,6 +338,18 @@ describe('the application', () => {
       'a rule with two matches',
       '{ url: ^, path: /, app: ./handlers.ts#site }',
       [`11:21 ${rule}.path found url and path in one rule, expected one of them`],
+    ],
+    [
+      'a time-out without a unit',
+      '{ path: /, timeout: 5, app: ./handlers.ts#site }',
+      [`11:31 ${rule}.timeout found 5, expected a duration with its unit, such as 500ms, 30s or 5m`],
+    ],
+    [
+      'a misspelt time-out',
+      '{ path: /, timout: 5s, app: ./handlers.ts#site }',
+      [
+        `11:22 ${rule}.timout found the unknown key "timout", expected one of url, path, and app; did you mean "timeout"?`,
+      ],
     ],
     [
       'a misspelt match',
