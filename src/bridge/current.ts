@@ -1,5 +1,5 @@
 /** What code that may run in any thread can ask: on whose behalf it runs, and whether it is still wanted. */
-import type { SyncSignal } from './sync-context.ts'
+import type { SyncSignal } from '../asgi/sync.ts'
 import { trail } from './trail.ts'
 import { workerThread, type WorkerThread } from './worker-thread.ts'
 

@@ -57,7 +57,12 @@ export class Lanes {
   }
 
   get queued(): number {
-    return this.#lanes.reduce((sum, { queue }) => sum + queue.length, this.#calls.length + this.#holds.length)
+    return this.#queues.reduce((sum, { length }) => sum + length, 0)
+  }
+
+  /** Of what waits, what counts for the limit. */
+  get bounded(): number {
+    return this.#queues.reduce((sum, { bounded }) => sum + bounded, 0)
   }
 
   get threads(): readonly Thread[] {
@@ -88,8 +93,12 @@ export class Lanes {
   }
 
   async close(error: Error): Promise<void> {
-    for (const queue of [this.#calls, this.#holds, ...this.#lanes.map(({ queue }) => queue)]) queue.failAll(error)
+    for (const queue of this.#queues) queue.failAll(error)
     await Promise.all(this.threads.map((thread) => thread.close(error)))
+  }
+
+  get #queues(): readonly TaskQueue[] {
+    return [this.#calls, this.#holds, ...this.#lanes.map(({ queue }) => queue)]
   }
 
   /** A thread that does nothing before one that must be started, and that before one that must do it in between. */

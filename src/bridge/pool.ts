@@ -2,7 +2,7 @@
 import os from 'node:os'
 import { setImmediate as immediate } from 'node:timers/promises'
 import type { Log } from '../asgi/context.ts'
-import { SignalboxError, reason } from '../runtime/errors.ts'
+import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { silentLog } from '../runtime/log.ts'
 import { thrown } from './envelope.ts'
 import { Lanes, type Lane, type Need } from './lanes.ts'
@@ -44,7 +44,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const callNeed = { bounded: true }
+const anywhere: Need = {}
 
 /** One a core. Fewer than two would put everything behind whatever blocks that one. */
 const defaultThreads = () => Math.max(2, os.availableParallelism())
@@ -65,6 +65,8 @@ export class BridgePool implements AsyncDisposable {
   readonly #lanes: Lanes
   /** Scopes that are over, and that their workers still know. */
   readonly #over = new Map<Lane, number[]>()
+  /** What tells them, by thread. */
+  readonly #forgetting = new Map<object, Task>()
   #died = 0
   #closing: Promise<void> | undefined
 
@@ -94,24 +96,25 @@ export class BridgePool implements AsyncDisposable {
       scope,
       timeout,
       place,
+      bounded: true,
       prepare: (task, host) => {
         const { value, transfer } = packAll(args)
         return { parcel: [task, host.short(place), value, scope], transfer }
       },
     })
-    const answer = this.submit(task, callNeed)
+    const answer = this.submit(task, anywhere)
     return signal ? cancelOn(signal, task, answer) : answer
   }
 
   /** Sees to it that a task runs, and gives its result. */
-  async submit(task: Task, need: Need & { readonly bounded?: boolean }): Promise<unknown> {
+  async submit(task: Task, need: Need): Promise<unknown> {
     if (this.#closing) throw closingError()
     const call = trail.getStore()?.call
     // The worker that waits for this does it itself: it needs no thread that could be waiting too. (Not what goes on as long
     // as a scope: that worker could not go on.)
     if (call?.open && !need.holds && (!need.lane || need.lane.thread === call.thread)) call.lend(task)
     else if (!this.#lanes.tryToRun(task, need)) {
-      if (need.bounded && this.#lanes.queued >= this.options.queue) throw fullError(task, this.options.queue)
+      if (task.options.bounded && this.#lanes.bounded >= this.options.queue) throw fullError(task, this.options.queue)
       this.#lanes.enqueue(task, need)
     }
     try {
@@ -162,7 +165,7 @@ export class BridgePool implements AsyncDisposable {
     this.#over.set(lane, over)
     // Those that end in the same turn go together.
     await immediate()
-    while (over.length > 0 && lane.thread && !this.#closing) {
+    for (let { thread } = lane; over.length > 0 && thread && !this.#closing; thread = lane.thread) {
       const seats = over.splice(0)
       const task = new Task({
         label: () => 'forgetting scopes',
@@ -171,8 +174,10 @@ export class BridgePool implements AsyncDisposable {
         timeout: this.options.timeout,
         prepare: (task) => ({ parcel: { kind: 'forget', task, scope: undefined, seats }, transfer: [] }),
       })
+      this.#forgetting.set(thread, task)
       // A thread that was too busy is asked again; one that has ended has forgotten them.
       await this.submit(task, { lane }).catch(() => over.push(...seats))
+      this.#forgetting.delete(thread)
     }
     this.#over.delete(lane)
   }
@@ -202,11 +207,13 @@ export class BridgePool implements AsyncDisposable {
   }
 
   #mourn(thread: Host, error: Error): void {
-    if (!this.#closing) {
+    // That is the pool's own end.
+    if (!hasCode(error, 'closing')) {
       this.#died++
       this.log.error({ err: error }, 'a worker thread ended before its time')
     }
     for (const resident of this.residents.values()) if (resident.host === thread) resident.die(error)
+    this.#forgetting.get(thread)?.cancel(error)
   }
 
   async #closeAll(): Promise<void> {

@@ -1,12 +1,13 @@
 /** The consumers that live on this worker, and how each kind of job is done. */
 import type { Event, Protocol } from '../asgi/protocol.ts'
+import type { Lent, SyncInstance, SyncLayer } from '../asgi/sync.ts'
+import { isSyncConsumer, refusePromise } from '../runtime/blocking.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { workerSignal } from './current.ts'
+import { layerMethods } from './layer-methods.ts'
 import { workerLog } from './log.ts'
 import type { CallJob, EventJob, Job, Opening, ScopeJob } from './messages.ts'
 import { describe } from './modules.ts'
-import { isSyncConsumer, refusePromise } from './sync-consumer.ts'
-import { layerMethods, type Lent, type SyncInstance, type SyncLayer } from './sync-context.ts'
 import type { WorkerThread } from './worker-thread.ts'
 
 /** By seat, which is the number of a scope on the bridge: two scopes may have one id. */

@@ -8,8 +8,8 @@ import type { Place } from './messages.ts'
 import { describe } from './modules.ts'
 import { pack, packToMove } from './pack.ts'
 import type { Lane } from './lanes.ts'
+import { layerMethods } from './layer-methods.ts'
 import type { BridgePool, Resident } from './pool.ts'
-import { layerMethods } from './sync-context.ts'
 import { Task, type Host, type Prepared } from './task.ts'
 
 export interface SeatOptions {
@@ -71,7 +71,7 @@ export class Seat implements Resident {
         if (handled && hasCode(error, 'scope_ended')) return
         throw error
       }
-      const over = await pool.submit(this.#eventTask(event, !handled), { lane, bounded: !handled })
+      const over = await pool.submit(this.#eventTask(event, !handled), { lane })
       handled = true
       if (over === true) this.#isKnown = false
       await this.#flush()
@@ -84,6 +84,7 @@ export class Seat implements Resident {
     const { pool, place, scope } = this.#options
     this.#task = new Task({
       ...this.#named(() => describe(place)),
+      bounded: true,
       prepare: (task, host) => {
         this.host = host
         const aborted = this.#takeAborted()
@@ -93,7 +94,7 @@ export class Seat implements Resident {
         }
       },
     })
-    await pool.submit(this.#task, { holds: true, bounded: true })
+    await pool.submit(this.#task, { holds: true })
     await this.#flush()
   }
 
@@ -174,13 +175,18 @@ export class Seat implements Resident {
         transfer,
       }
     }
-    this.#task = new Task({ ...this.#named(() => `${event.type} in ${describe(place)}`), resident: true, prepare })
+    this.#task = new Task({
+      ...this.#named(() => `${event.type} in ${describe(place)}`),
+      resident: true,
+      bounded: first,
+      prepare,
+    })
     return this.#task
   }
 
   #named(label: () => string) {
-    const { pool, scope } = this.#options
-    return { label, scope: scope.id, timeout: pool.options.timeout }
+    const { pool, scope, context } = this.#options
+    return { label, scope: scope.id, timeout: context.timeout ?? pool.options.timeout }
   }
 
   async #send(event: Event): Promise<void> {

@@ -1,10 +1,10 @@
 /** A sync consumer or handler as an application like any other: a stand-in here, for the one that is on a worker thread. */
 import type { Application, Protocol } from '../asgi/protocol.ts'
+import type { SyncApplication, SyncConsumerClass } from '../asgi/sync.ts'
+import { isSyncConsumer } from '../runtime/blocking.ts'
 import { placeOf } from './modules.ts'
 import { currentPool, type BridgePool } from './pool.ts'
 import { Seat } from './seat.ts'
-import { isSyncConsumer, type SyncConsumerClass } from './sync-consumer.ts'
-import type { SyncApplication } from './sync-context.ts'
 import { trail } from './trail.ts'
 
 export interface SyncApplicationOptions {

@@ -9,6 +9,9 @@ export class TaskQueue implements Holder {
   readonly #patience: number
   readonly #deadlines = new Deadlines(() => this.#tasks)
 
+  /** How many of them count for the limit of what may wait. */
+  bounded = 0
+
   /** Nothing waits longer than `patience` milliseconds. */
   constructor(patience = Infinity) {
     this.#patience = patience
@@ -21,6 +24,7 @@ export class TaskQueue implements Holder {
   push(task: Task): void {
     task.holder = this
     this.#tasks.push(keyOf(task), task)
+    if (task.options.bounded) this.bounded++
     if (this.#patience === Infinity) return
     task.deadline = performance.now() + this.#patience
     this.#deadlines.note(task)
@@ -28,13 +32,16 @@ export class TaskQueue implements Holder {
 
   shift(): Task | undefined {
     const task = this.#tasks.shift()
-    if (task) task.deadline = Infinity
+    if (!task) return undefined
+    task.deadline = Infinity
+    if (task.options.bounded) this.bounded--
     return task
   }
 
   drop(task: Task): void {
     task.holder = undefined
     this.#tasks.remove(keyOf(task), task)
+    if (task.options.bounded) this.bounded--
   }
 
   whyLate({ label }: Task): Error {
@@ -43,6 +50,7 @@ export class TaskQueue implements Holder {
 
   failAll(error: Error): void {
     this.#deadlines.stop()
+    this.bounded = 0
     for (const task of this.#tasks.clear()) {
       task.holder = undefined
       task.fail(error)

@@ -16,6 +16,8 @@ export interface TaskOptions {
   readonly prepare: (id: number, host: Host) => Prepared
   /** What it calls. */
   readonly place?: Place
+  /** It is refused when too much waits. */
+  readonly bounded?: boolean
   /** It can only be done where its scope lives. */
   readonly resident?: boolean
 }

@@ -199,9 +199,8 @@ export class WorkerThread {
     const task = this.#tasks.get(id)
     if (task) task.cancelled = error
     const waiting = this.#lent.findIndex(({ job }) => job.task === id)
-    if (waiting < 0) return
-    this.#lent.splice(waiting, 1)
-    this.#done(id, { kind: 'error', error: encodeError(error, 'the cancellation') }, [])
+    const [lent] = waiting < 0 ? [] : this.#lent.splice(waiting, 1)
+    if (lent) this.#done(lent.job, { kind: 'error', error: encodeError(error, 'the cancellation') }, [])
   }
 
   #doLent(): void {
@@ -213,16 +212,16 @@ export class WorkerThread {
     const task = this.enter(job, this.#calls.get(call))
     try {
       const { value, transfer } = pack(this.#perform(job))
-      this.#done(job.task, [value], transfer)
+      this.#done(job, [value], transfer)
     } catch (error) {
-      this.#done(job.task, { kind: 'error', error: encodeError(error, describeJob(job)) }, [])
+      this.#done(job, { kind: 'error', error: encodeError(error, describeJob(job)) }, [])
     } finally {
       this.leave(task, before)
     }
   }
 
-  #done(task: number, reply: Reply, transfer: readonly Transferable[]): void {
-    this.tell({ kind: 'done', task, reply }, transfer, () => 'the result')
+  #done(job: Job, reply: Reply, transfer: readonly Transferable[]): void {
+    this.tell({ kind: 'done', task: job.task, reply }, transfer, () => `the result of ${describeJob(job)}`)
   }
 }
 

@@ -3,11 +3,13 @@ import { MessageChannel, parentPort } from 'node:worker_threads'
 import { encodeError } from './envelope.ts'
 import { workerLog } from './log.ts'
 import type { Hello, Job, Parcel, Reply } from './messages.ts'
+import { followVersions } from './module-versions.ts'
 import { describeJob } from './modules.ts'
 import { pack } from './pack.ts'
 import { perform } from './residents.ts'
 import { WorkerThread, becomeWorker } from './worker-thread.ts'
 
+followVersions()
 const thread = start()
 becomeWorker(thread)
 
@@ -38,7 +40,7 @@ export async function run(parcel: Parcel): Promise<Reply> {
   try {
     const loading = load(job)
     if (loading) await loading
-    result = reply(job.task, perform(job, thread))
+    result = reply(job, perform(job, thread))
   } catch (error) {
     result = { kind: 'error', error: encodeError(error, describeJob(job)) }
   }
@@ -53,9 +55,9 @@ function load(job: Job): Promise<void> | undefined {
 }
 
 /** Piscina ends the worker when a result cannot be cloned. What is not surely plain goes another way, which says so. */
-function reply(task: number, result: unknown): Reply {
+function reply(job: Job, result: unknown): Reply {
   const { value, transfer, sure } = pack(result)
   if (sure) return typeof value === 'object' && value !== null ? [value] : (value as Reply) // sure, and so no function
-  thread.tell({ kind: 'value', task, value }, transfer, () => 'the result')
+  thread.tell({ kind: 'value', task: job.task, value }, transfer, () => `the result of ${describeJob(job)}`)
   return { kind: 'elsewhere' }
 }

@@ -181,6 +181,15 @@ describe('closing', () => {
     await pool.close()
   })
 
+  test('says nothing of threads that have nothing to do', async () => {
+    const lines: string[] = []
+    const pool = new BridgePool({ threads: 1 }, pino({}, { write: (line) => void lines.push(line) }))
+    await onWorker('add')(1, 1)
+    await pool.close()
+    expect(lines).toEqual([])
+    expect(pool.stats()).toMatchObject({ threads: 0, died: 0 })
+  })
+
   test('lets work that looks at its signal come to its end', async () => {
     const pool = openPool({ threads: 1, grace: 20_000 })
     const state = sharedState()

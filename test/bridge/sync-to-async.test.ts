@@ -133,10 +133,10 @@ describe('bytes', () => {
 
 describe('bad input is an error, and the thread goes on:', () => {
   test.each([
-    ['giveFunction', 'the result cannot go to the main thread'],
-    ['giveSymbol', 'the result cannot go to the main thread'],
-    ['giveFunctionInMap', 'the result cannot go to the main thread'],
-    ['giveMemoryTwice', 'the result cannot go to the main thread'],
+    ['giveFunction', 'the result of functions.ts#giveFunction cannot go to the main thread'],
+    ['giveSymbol', 'the result of functions.ts#giveSymbol cannot go to the main thread'],
+    ['giveFunctionInMap', 'the result of functions.ts#giveFunctionInMap cannot go to the main thread'],
+    ['giveMemoryTwice', 'the result of functions.ts#giveMemoryTwice cannot go to the main thread'],
     ['givePromise', 'functions.ts#givePromise gave a promise, expected a plain function'],
     ['double', 'functions.ts#double gave a promise, expected a plain function'],
   ] as const)('%s', async (name, message) => {

@@ -18,6 +18,8 @@ import { websocket as websocketDefinition } from '../../protocols/websocket/prot
 export interface Exchange {
   readonly text: string
   readonly known?: boolean
+  /** Which of the peers says it. Default 0. */
+  readonly sender?: number
 }
 
 export interface Driver {
@@ -39,6 +41,13 @@ export interface Driver {
   /** A client that stays connected, and what it is told when the gateway goes. */
   hold(url: string): Promise<{ readonly told: Promise<unknown>; leave(): void }>
   readonly farewell: unknown
+  /** Of a protocol that stores what comes before it answers. */
+  readonly stores?: {
+    /** What the peer is told while that cannot be; undefined: nothing, it waits. */
+    readonly refusal: string | undefined
+    /** `listen.NAME` where applications take their time. */
+    readonly options: object
+  }
 }
 
 const port = (url: string) => Number(new URL(url).port)
@@ -111,8 +120,9 @@ const mqttDriver: Driver = {
   said: (event) => (event.type === 'mqtt.publish' ? Buffer.from(Reflect.get(event, 'payload')).toString() : undefined),
   welcome: [{ type: 'mqtt.accept' }],
   answer: (text) => [{ type: 'mqtt.publish', topic: 'answers', payload: text, direct: true } as Event],
-  async exchange(url, { text, known = true }) {
-    const client = await mqtt.connectAsync({ host: '127.0.0.1', port: port(url), reconnectPeriod: 0 })
+  async exchange(url, { text, known = true, sender }) {
+    const own = sender === undefined ? {} : { clientId: `client-${sender}` }
+    const client = await mqtt.connectAsync({ host: '127.0.0.1', port: port(url), reconnectPeriod: 0, ...own })
     const answer = Promise.withResolvers<string>()
     client.on('message', (_topic, payload) => answer.resolve(String(payload)))
     await client.publishAsync(known ? 'known/a' : 'unknown/a', text, { qos: 1 })
@@ -130,6 +140,7 @@ const mqttDriver: Driver = {
     return { told: told.promise, leave: () => client.stream.destroy() }
   },
   farewell: 'closed', // MQTT 3.1.1 has no word for it
+  stores: { refusal: undefined, options: {} },
 }
 
 const email: Driver = {
@@ -140,19 +151,20 @@ const email: Driver = {
   said: (event) => (event.type === 'email.message' ? String(Reflect.get(event, 'text')).trim() : undefined),
   welcome: [],
   answer: () => [],
-  async exchange(url, { text, known = true }) {
+  async exchange(url, { text, known = true, sender = 0 }) {
     const transport = nodemailer.createTransport({ host: '127.0.0.1', port: port(url), ignoreTLS: true })
     try {
       const to = `bob@${known ? 'known' : 'unknown'}.example`
-      const sent = await transport.sendMail({ from: 'ann@example.net', to, subject: 'A test', text })
+      const sent = await transport.sendMail({ from: `ann${sender}@example.net`, to, subject: 'A test', text })
       return sent.response.slice(0, 3)
     } catch (error) {
       return String(Reflect.get(Object(error), 'responseCode'))
     }
   },
-  wire: { answered: '250', raised: '451', unrouted: '550' },
+  wire: { answered: '250', raised: '250', unrouted: '550' },
   hold: holdTcp('220'),
   farewell: expect.stringMatching(/^421 /), // RFC 5321 3.8
+  stores: { refusal: '452', options: {} },
 }
 
 const sms: Driver = {
@@ -163,11 +175,11 @@ const sms: Driver = {
   said: (event) => (event.type === 'sms.message' ? String(Reflect.get(event, 'body')) : undefined),
   welcome: [],
   answer: (text) => [{ type: 'sms.reply', body: text } as Event],
-  async exchange(url, { text, known = true }) {
+  async exchange(url, { text, known = true, sender = 0 }) {
     const fields = {
       MessageSid: `SM${crypto.randomUUID().replaceAll('-', '')}`,
       AccountSid: `AC${'0'.repeat(32)}`,
-      From: known ? '+14155550100' : '+442079460000',
+      From: known ? `+1415555010${sender}` : '+442079460000',
       To: '+14155550199',
       Body: text,
       NumMedia: '0',
@@ -179,9 +191,10 @@ const sms: Driver = {
     const twiml = await response.text()
     return `${response.status} ${/<Message>(.*?)<\/Message>/.exec(twiml)?.[1] ?? ''}`.trim()
   },
-  wire: { answered: '200 hello', raised: '500', unrouted: '200' },
+  wire: { answered: '200 hello', raised: '200', unrouted: '200' },
   hold: holdTcp(undefined),
   farewell: '',
+  stores: { refusal: '503', options: { replyTimeout: '50ms' } },
 }
 
 /** A bare TCP client, which waits for the server's first line where the server speaks first. */

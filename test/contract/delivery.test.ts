@@ -1,0 +1,216 @@
+/** The contract of every adapter that stores: a positive answer means that the event is on disk, and is handled or a dead letter. */
+import { afterEach, describe, expect, test } from '@jest/globals'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { httpOptions } from '../../protocols/http/options.ts'
+import type { Application } from '../../src/asgi/protocol.ts'
+import { Journal } from '../../src/journal/journal.ts'
+import { journalOptions } from '../../src/journal/options.ts'
+import { MemoryLayer } from '../../src/layers/memory.ts'
+import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
+import { defineRouter } from '../../src/routing/router.ts'
+import { hasCode, permanent } from '../../src/runtime/errors.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+import { Gateway } from '../../src/server/gateway.ts'
+import { deadIn } from '../support/letters.ts'
+import { drivers, type Driver } from './drivers.ts'
+
+const clean: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const step of clean.splice(0).toReversed()) await step()
+})
+
+interface Note {
+  readonly text: string
+  readonly attempt: number
+  readonly redelivered: boolean
+}
+
+/** Notes what it is told, then does what `act` does. */
+function noting(driver: Driver, notes: Note[], act: (note: Note) => unknown): Application {
+  return async (scope, receive) => {
+    const { attempt = 1, redelivered = false } = scope
+    try {
+      for (;;) {
+        const event = await receive()
+        if (event.type.endsWith('.disconnect')) return
+        const text = driver.said(event)
+        if (text === undefined) continue
+        const note = { text, attempt, redelivered }
+        notes.push(note)
+        await act(note)
+      }
+    } catch (error) {
+      // A scope with one event is over when that one was handled.
+      if (!hasCode(error, 'scope_ended')) throw error
+    }
+  }
+}
+
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'signalbox-'))
+  clean.push(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+interface Settings {
+  readonly data?: string
+  readonly drainTimeout?: number
+  readonly act?: (note: Note) => unknown
+}
+
+async function start(driver: Driver, { act = () => undefined, drainTimeout = 2000, ...rest }: Settings) {
+  const data = rest.data ?? (await newFolder())
+  const notes: Note[] = []
+  const options = { ...journalOptions.parse({}), attempts: 3, backoff: 5 }
+  const journal = await Journal.open({ folder: data, ...options }, silentLog)
+  clean.push(() => journal.close())
+  const router = driver.definition.routers.find(({ keys }) => (Object.keys(driver.rule)[0] as string) in keys)
+  if (!router) throw new Error(`no router of ${driver.name} has the key of ${JSON.stringify(driver.rule)}`)
+  const build = defineRouter(router as Parameters<typeof defineRouter>[0])
+  const rule = { ...driver.rule, app: noting(driver, notes, act) }
+  const listen = driver.definition.options.parse({ ...(driver.options as object), ...driver.stores?.options })
+  const gateway = await Gateway.start(
+    {
+      application: protocolTypeRouter({ [driver.name]: build([rule] as never) }),
+      listen: { [driver.name]: listen },
+      http: httpOptions.parse({ address: '127.0.0.1:0' }),
+      base: data,
+      data,
+      closeTimeout: 50,
+      drainTimeout,
+      journal: options,
+    },
+    { definitions: [driver.definition], layer: new MemoryLayer(), log: silentLog, journal },
+  )
+  clean.push(() => gateway.close())
+  const url = gateway.listeners[0]?.urls[0] ?? ''
+  return {
+    data,
+    gateway,
+    journal,
+    notes,
+    say: (text: string, sender = 0) => driver.exchange(url, { text, sender }),
+    /** Resolves when so many are dead, or handled, and nothing waits. */
+    async idle(accepted: number) {
+      for (;;) {
+        await journal.flush()
+        const { waiting, ...counts } = await journal.counts()
+        if (waiting === 0 && counts.accepted === accepted) return counts
+      }
+    },
+  }
+}
+
+const storing = drivers.filter(({ stores }) => stores !== undefined)
+
+describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_name, driver) => {
+  const positive = driver.wire.raised
+
+  test('the answer comes when the event is on disk, however long the application takes', async () => {
+    const go = Promise.withResolvers<void>()
+    const { say, journal, idle } = await start(driver, { act: () => go.promise })
+    expect(await say('one')).toBe(positive)
+    expect(await journal.counts()).toMatchObject({ accepted: 1, waiting: 1 })
+    go.resolve()
+    expect(await idle(1)).toMatchObject({ handled: 1, dead: 0 })
+  })
+
+  test('what the application fails on is tried again in a scope that counts', async () => {
+    const act = ({ attempt }: Note) => {
+      if (attempt < 3) throw new Error('not yet')
+    }
+    const { say, notes, idle } = await start(driver, { act })
+    expect(await say('one')).toBe(positive)
+    expect(await idle(1)).toMatchObject({ handled: 1, dead: 0 })
+    expect(notes).toEqual([1, 2, 3].map((attempt) => ({ text: 'one', attempt, redelivered: false })))
+  })
+
+  test('what it fails on each time, or once for good, is a dead letter with the error', async () => {
+    const act = ({ text }: Note) => {
+      throw text === 'never' ? permanent(new Error('not ours')) : new Error('not yet')
+    }
+    const { say, idle, journal } = await start(driver, { act })
+    expect(await say('never', 1)).toBe(positive)
+    expect(await say('bad', 2)).toBe(positive)
+    expect(await idle(2)).toMatchObject({ handled: 0, dead: 2 })
+    const letters = await deadIn(journal)
+    expect(letters.map(({ error, attempts }) => [error, attempts])).toEqual([
+      ['not ours', 1],
+      ['not yet', 3],
+    ])
+  })
+
+  test('what was not handled is handled after a restart, and says so', async () => {
+    const data = await newFolder()
+    const begun = Promise.withResolvers<void>()
+    const act = () => {
+      begun.resolve()
+      return new Promise(() => {})
+    }
+    const before = await start(driver, { data, act, drainTimeout: 50 })
+    expect(await before.say('one')).toBe(positive)
+    await begun.promise
+    await before.gateway.close()
+    await before.journal.close()
+    const { notes, idle } = await start(driver, { data })
+    expect(await idle(1)).toMatchObject({ handled: 1, dead: 0 })
+    expect(notes).toEqual([{ text: 'one', attempt: 1, redelivered: true }])
+  })
+
+  test('while the journal cannot be written nobody gets a positive answer; then all is as before', async () => {
+    const { say, data, journal, notes, idle } = await start(driver, {})
+    expect(await say('before')).toBe(positive)
+    await idle(1)
+    const other = new DatabaseSync(join(data, 'journal.sqlite'))
+    other.exec('BEGIN IMMEDIATE')
+    const asked = say('meanwhile')
+    if (driver.stores?.refusal !== undefined) expect(await asked).toBe(driver.stores.refusal)
+    while (!journal.healthy) await journal.counts()
+    expect(notes.map(({ text }) => text)).toEqual(['before'])
+    other.exec('ROLLBACK')
+    other.close()
+    if (driver.stores?.refusal === undefined) expect(await asked).toBe(positive)
+    else while ((await say('meanwhile')) !== positive) continue
+    await idle(2)
+    expect(notes.map(({ text }) => text)).toEqual(['before', 'meanwhile'])
+  })
+
+  test('one that is never done with keeps nobody waiting but its own sender', async () => {
+    const go = Promise.withResolvers<void>()
+    const act = ({ text }: Note) => (text === 'poison' ? go.promise : undefined)
+    const { say, journal, notes, idle } = await start(driver, { act })
+    expect(await say('poison', 1)).toBe(positive)
+    expect(await say('good', 2)).toBe(positive)
+    while ((await journal.counts()).handled === 0) await journal.flush()
+    expect(notes.map(({ text }) => text).toSorted()).toEqual(['good', 'poison'])
+    go.resolve()
+    await idle(2)
+  })
+
+  test('a journal that cannot be written does not keep the gateway from closing', async () => {
+    const { say, gateway, data, journal, notes } = await start(driver, { drainTimeout: 50 })
+    expect(await say('one')).toBe(positive)
+    const other = new DatabaseSync(join(data, 'journal.sqlite'))
+    other.exec('BEGIN IMMEDIATE')
+    journal.deadLetter(letter, 'kept')
+    expect(await gateway.close()).toBe(false)
+    other.exec('ROLLBACK')
+    other.close()
+    expect(notes).toHaveLength(1)
+  })
+})
+
+/** Something to write. */
+const letter = {
+  direction: 'in',
+  protocol: 'toy',
+  route: '',
+  lane: '',
+  mayRepeat: true,
+  scope: new Uint8Array(1),
+  event: new Uint8Array(1),
+  peer: '',
+} as const
