@@ -6,6 +6,7 @@ export class Answers {
   #outstanding = 0
   #last = 0
   #timer: NodeJS.Timeout | undefined
+  #idle: PromiseWithResolvers<void> | undefined
 
   /** `onSilence` is called when commands wait and nothing was answered for `timeout` milliseconds. */
   constructor(timeout: number, onSilence: (error: Error) => void) {
@@ -21,12 +22,22 @@ export class Answers {
     } finally {
       this.#outstanding--
       this.#last = performance.now()
+      if (this.#outstanding === 0) this.#idle?.resolve()
+    }
+  }
+
+  /** Resolves when nothing waits for its answer. */
+  async settled(): Promise<void> {
+    while (this.#outstanding > 0) {
+      this.#idle = Promise.withResolvers()
+      await this.#idle.promise
     }
   }
 
   close(): void {
     clearTimeout(this.#timer)
     this.#outstanding = Number.NEGATIVE_INFINITY
+    this.#idle?.resolve()
   }
 
   /** One timer at a time, whatever the number of commands. */

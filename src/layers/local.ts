@@ -2,9 +2,9 @@
 import type { GroupSendResult } from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError } from '../runtime/errors.ts'
+import { Mailbox } from '../runtime/mailbox.ts'
 import type { Drops } from './drops.ts'
 import { type LayerOptions, type Limits, layerDefaults, limitsOf } from './limits.ts'
-import { MessageQueue } from './queue.ts'
 
 export type Deliver = (message: Event) => boolean
 
@@ -18,9 +18,9 @@ export interface Entry {
 
 interface Channel {
   readonly name: string
-  /** Where messages are pushed; or they wait in the queue. */
+  /** Where messages are pushed; or they wait in the mailbox. */
   readonly deliver: Deliver | undefined
-  readonly queue: MessageQueue<Entry>
+  readonly mailbox: Mailbox<Entry>
   readonly groups: Set<string>
   readonly capacity: number
   readonly expiry: number
@@ -45,7 +45,7 @@ export type SendOutcome = 'sent' | 'full' | 'overloaded' | 'closed'
 /** How often everything is looked through for what is too old. What is touched is looked at when it is touched. */
 const sweepEvery = 60_000
 
-const noQueue = new MessageQueue<Entry>()
+const noMailbox = new Mailbox<Entry>()
 
 export class LocalChannels {
   readonly limits: Limits
@@ -84,20 +84,16 @@ export class LocalChannels {
     this.#channels.set(name, {
       name,
       deliver,
-      queue: deliver ? noQueue : new MessageQueue(),
+      mailbox: deliver ? noMailbox : new Mailbox(),
       groups: new Set(),
       capacity: this.limits.capacity(name),
       expiry: this.limits.expiry(name),
     })
   }
 
+  /** What waits in it is dropped, and counted. */
   close(name: string): void {
-    const channel = this.#channels.get(name)
-    if (!channel) return
-    this.#channels.delete(name)
-    for (const group of channel.groups) this.#removeMember(group, name)
-    if (!channel.deliver)
-      this.#waiting -= channel.queue.close(new SignalboxError('scope_ended', `channel ${name} is closed`))
+    this.#drops.add('closed', this.#free(name))
   }
 
   /** A dropped message is counted. A named channel is opened by what is sent to it. */
@@ -111,7 +107,7 @@ export class LocalChannels {
   /** Back into its channel after a failure, whatever room there is. */
   putBack(name: string, entry: Entry): void {
     const channel = this.#channels.get(name) ?? this.#openNamed(name)
-    if (channel?.queue.put(entry)) this.#kept()
+    if (channel) this.#put(channel, entry)
   }
 
   /** Rejects for a channel of a process that is gone. */
@@ -121,10 +117,10 @@ export class LocalChannels {
     if (channel.deliver)
       throw new SignalboxError('bad_name', `the messages of channel ${name} are pushed: nothing is left to receive`)
     this.#expire(channel, this.now())
-    const stored = channel.queue.length > 0 && !signal?.aborted
+    const stored = channel.mailbox.length > 0 && !signal?.aborted
     if (stored) this.#waiting--
     try {
-      return await channel.queue.take(signal)
+      return await channel.mailbox.take(signal)
     } finally {
       this.#forget(channel)
     }
@@ -196,31 +192,48 @@ export class LocalChannels {
   }
 
   clear(): void {
-    for (const name of this.#channels.keys()) this.close(name)
+    for (const name of this.#channels.keys()) this.#free(name)
     clearTimeout(this.#sweep)
     this.#sweep = undefined
+  }
+
+  /** Answers how many messages nobody will get. */
+  #free(name: string): number {
+    const channel = this.#channels.get(name)
+    if (!channel) return 0
+    this.#channels.delete(name)
+    for (const group of channel.groups) this.#removeMember(group, name)
+    if (channel.deliver) return 0
+    const lost = channel.mailbox.close(new SignalboxError('scope_ended', `channel ${name} is closed`))
+    this.#waiting -= lost.length
+    return lost.length
   }
 
   #push(channel: Channel, message: Event, now: number): SendOutcome {
     if (channel.deliver) return delivered(channel.deliver, message) ? 'sent' : 'full'
     this.#expire(channel, now)
-    if (channel.queue.length >= channel.capacity) return 'full'
+    if (channel.mailbox.length >= channel.capacity) return 'full'
     if (this.#waiting >= this.#maxMessages) this.sweep()
     if (this.#waiting >= this.#maxMessages) return 'overloaded'
-    if (channel.queue.put({ message, deadline: now + channel.expiry, failures: 0 })) this.#kept()
+    this.#put(channel, { message, deadline: now + channel.expiry, failures: 0 })
     return 'sent'
   }
 
-  #kept(): void {
+  #put({ mailbox }: Channel, entry: Entry): void {
+    const before = mailbox.length
+    mailbox.put(entry)
+    if (mailbox.length === before) return
     this.#waiting++
     this.#sweepLater()
   }
 
-  #expire(channel: Channel, now: number): void {
-    for (const entry of channel.queue.expire(now)) {
+  /** Those at the front are the oldest. */
+  #expire({ name, mailbox }: Channel, now: number): void {
+    for (let entry = mailbox.first; entry && entry.deadline <= now; entry = mailbox.first) {
+      mailbox.shift()
       this.#waiting--
       this.#drops.add('expired')
-      this.#hooks.onExpired?.(channel.name, entry)
+      this.#hooks.onExpired?.(name, entry)
     }
   }
 
@@ -233,8 +246,8 @@ export class LocalChannels {
 
   /** Frees a named channel that holds nothing and that nobody waits for. Those of `newChannel` live until they are closed. */
   #forget(channel: Channel): void {
-    const { name, queue, groups } = channel
-    if (!queue.idle || groups.size > 0 || name.includes('!')) return
+    const { name, mailbox, groups } = channel
+    if (!mailbox.idle || groups.size > 0 || name.includes('!')) return
     if (this.#channels.get(name) === channel) this.#channels.delete(name)
   }
 

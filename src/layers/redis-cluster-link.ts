@@ -85,6 +85,10 @@ class ClusterLink implements RedisLink {
     }
   }
 
+  settled(): Promise<void> {
+    return this.#answers.settled()
+  }
+
   close(): void {
     this.#answers.close()
     this.#cluster.destroy()

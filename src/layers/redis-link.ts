@@ -30,6 +30,8 @@ export interface RedisLink {
   block(key: string): Promise<BlockingConnection>
   /** Deletes every key that matches one of the patterns. */
   deleteKeys(patterns: readonly string[]): Promise<void>
+  /** Resolves when every command has its answer. */
+  settled(): Promise<void>
   close(): void
 }
 

@@ -25,12 +25,15 @@ export class Publisher {
     this.#drops = drops
   }
 
-  /** Written before it returns, so that each sender's order holds. `unheard`: to be counted when nobody listens. */
-  async publish(name: string, message: string, unheard?: 'closed'): Promise<void> {
+  /**
+   * Written before it returns, so that each sender's order holds; what it answers is to be waited for, if there is something.
+   * `unheard`: to be counted when nobody listens.
+   */
+  publish(name: string, message: string, unheard?: 'closed'): Promise<void> | undefined {
     const { link } = this.#base
     if (!link || this.#unsent > most) {
       this.#drops.add('unreachable')
-      return
+      return undefined
     }
     const cost = message.length + overhead
     this.#unsent += cost
@@ -44,8 +47,8 @@ export class Publisher {
         this.#drops.add('unreachable')
       },
     )
-    if (this.#unsent <= slow) return
+    if (this.#unsent <= slow) return undefined
     this.#moment ??= pause(moment, undefined, { ref: false }).then(() => void (this.#moment = undefined))
-    await Promise.race([sent, this.#moment])
+    return Promise.race([sent, this.#moment])
   }
 }

@@ -66,6 +66,10 @@ export class SingleLink implements RedisLink {
     for (const pattern of patterns) await deleteKeysOf(this.#client, pattern)
   }
 
+  settled(): Promise<void> {
+    return this.#answers.settled()
+  }
+
   close(): void {
     this.#answers.close()
     this.#subscriber.destroy()

@@ -5,7 +5,7 @@ import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import type { DeadLetter, RetryOptions } from './limits.ts'
 import type { RedisBase } from './redis-base.ts'
-import type { BlockingConnection, RedisLink } from './redis-link.ts'
+import { type BlockingConnection, type RedisLink, ignore } from './redis-link.ts'
 import {
   ackScript,
   buryScript,
@@ -381,5 +381,3 @@ function fieldOf(fields: readonly string[], name: string): string | undefined {
   const at = fields.findIndex((field, index) => index % 2 === 0 && field === name)
   return at === -1 ? undefined : fields[at + 1]
 }
-
-function ignore(): void {}

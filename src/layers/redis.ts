@@ -1,4 +1,5 @@
 /** The Redis channel layer: this process's own traffic stays in it; groups, other processes and work go over Redis, pushed. */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { ChannelLayer, ConsumeOptions, GroupSendResult, LayerStats, WorkHandler } from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
@@ -10,12 +11,16 @@ import { seal } from './message.ts'
 import { checkName, checkNamed, processOf } from './names.ts'
 import { RedisConnection } from './redis-connection.ts'
 import type { RedisLayerOptions } from './redis-options.ts'
+import { ignore } from './redis-link.ts'
 import { Presence } from './redis-presence.ts'
 import { Publisher } from './redis-publisher.ts'
 import { evalArgs, sendScript } from './redis-scripts.ts'
 import { Subscriptions } from './redis-subscriptions.ts'
 import { WorkStream } from './redis-work.ts'
 import { type Address, type Incoming, addressed, fromJson, toJson } from './wire.ts'
+
+/** How long closing may wait for a Redis that is slow, in milliseconds. */
+const closeTime = 2000
 
 export class RedisLayer implements ChannelLayer {
   readonly #options: RedisLayerOptions
@@ -36,6 +41,7 @@ export class RedisLayer implements ChannelLayer {
   /** Which group message is being handed to the members, for those that hand it on. */
   #current = ''
   #complained = 0
+  #closing: Promise<void> | undefined
 
   /** Resolves when Redis is there, or has not been for `connectTimeout`: then it goes on without, and connects when it can. */
   static async open(options: RedisLayerOptions = {}): Promise<RedisLayer> {
@@ -156,7 +162,8 @@ export class RedisLayer implements ChannelLayer {
     const from = this.#from()
     const result = this.#sendToMembers(group, sealed.message, from)
     // Published before anything is awaited: that keeps the order of this sender.
-    await this.#publisher.publish(this.#connection.names.group(group), addressed(toJson(sealed), { from }))
+    const slow = this.#publisher.publish(this.#connection.names.group(group), addressed(toJson(sealed), { from }))
+    if (slow) await slow
     return result
   }
 
@@ -181,13 +188,25 @@ export class RedisLayer implements ChannelLayer {
     return { ...this.#local.size, dropped: this.#drops.counts(), connected: this.#connection.link !== undefined }
   }
 
-  async close(): Promise<void> {
-    if (this.#connection.closed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#local.clear()
     this.#subscriptions.close()
+    const cut = new AbortController()
+    await Promise.race([this.#settle(), pause(closeTime, undefined, { signal: cut.signal }).catch(ignore)])
+    cut.abort()
+    this.#connection.close()
+  }
+
+  /** What was sent is out, and what others are to know of the end is said. */
+  async #settle(): Promise<void> {
     const parts = [this.#presence, ...this.#streams.values()]
     await Promise.allSettled(parts.map((part) => part.close()))
-    this.#connection.close()
+    await this.#connection.link?.settled()
   }
 
   #onMessage(name: string, payload: Buffer): void {
@@ -281,7 +300,7 @@ export class RedisLayer implements ChannelLayer {
   }
 
   /** Into the inbox of another process. */
-  #tell(process: string, json: string, address: Address): Promise<void> {
+  #tell(process: string, json: string, address: Address): Promise<void> | undefined {
     const message = addressed(json, { from: this.#from(), ...address })
     return this.#publisher.publish(this.#connection.names.inbox(process), message, 'closed')
   }

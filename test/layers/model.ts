@@ -22,6 +22,12 @@ interface ModelChannel {
 class Model {
   readonly channels: ModelChannel[] = [named(), named()]
   readonly groups = new Map<string, Map<number, number>>()
+  /** How often there was no room. */
+  full = 0
+  /** Messages to channels of the process that nobody got, because they are closed or because it is too late. */
+  lost = 0
+  /** Messages of named channels that are too old; when that is noticed, and counted, is the layer's to say. */
+  old = 0
   now = 0
   next = 0
 
@@ -34,15 +40,31 @@ class Model {
   }
 
   fresh(channel: ModelChannel): ModelChannel['waiting'] {
-    return (channel.waiting = channel.waiting.filter(({ deadline }) => deadline > this.now))
+    const before = channel.waiting.length
+    channel.waiting = channel.waiting.filter(({ deadline }) => deadline > this.now)
+    if (channel.named) this.old += before - channel.waiting.length
+    else this.lost += before - channel.waiting.length
+    return channel.waiting
   }
 
   push(channel: ModelChannel, number: number): 'sent' | 'full' | 'closed' {
-    if (!channel.open) return 'closed'
+    if (!channel.open) {
+      this.lost++
+      return 'closed'
+    }
     if (channel.pushed) return 'sent'
-    if (this.fresh(channel).length >= capacity) return 'full'
+    if (this.fresh(channel).length >= capacity) {
+      this.full++
+      return 'full'
+    }
     channel.waiting.push({ number, deadline: this.now + (channel.named ? expiry.named : expiry.default) })
     return 'sent'
+  }
+
+  close(channel: ModelChannel): void {
+    channel.open = false
+    this.lost += channel.waiting.length
+    channel.waiting = []
   }
 
   members(group: string): number[] {
@@ -85,9 +107,7 @@ const close = (index: number) =>
     `close ${index}`,
     async (model, real) => {
       await real.layer.closeChannel(real.names[model.at(index)] as string)
-      const channel = model.channel(index)
-      channel.open = false
-      channel.waiting = []
+      model.close(model.channel(index))
       for (const members of model.groups.values()) members.delete(model.at(index))
     },
     (model) => !model.channel(index).named,
@@ -196,6 +216,15 @@ const commands = fc.commands(
   { maxCommands: 60, size: 'max' },
 )
 
+/** Every message that nobody got is counted, once. */
+function checkDrops(model: Model, dropped: Readonly<Record<string, number>>): void {
+  const { full = 0, closed = 0, expired = 0, ...others } = dropped
+  expect([full, others]).toEqual([model.full, {}])
+  for (const channel of model.channels) model.fresh(channel)
+  expect(closed + expired).toBeGreaterThanOrEqual(model.lost)
+  expect(closed + expired).toBeLessThanOrEqual(model.lost + model.old)
+}
+
 export function layerModel(
   name: string,
   makeLayer: (options?: LayerOptions) => Promise<ChannelLayer>,
@@ -212,8 +241,13 @@ export function layerModel(
           try {
             await fc.asyncModelRun(() => ({ model, real }), chosen)
             // Afterwards nothing is left.
-            for (const channel of real.names) await layer.closeChannel(channel)
+            for (const [index, channel] of model.channels.entries()) {
+              if (channel.named) continue
+              await layer.closeChannel(real.names[index] as string)
+              model.close(channel)
+            }
             clock.now += 1000
+            checkDrops(model, layer.stats().dropped)
             for (const name of ['a', 'b']) expect(await layer.groupSize(name)).toBe(0)
             expect(layer.stats().groups).toBe(0)
           } finally {

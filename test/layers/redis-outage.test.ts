@@ -191,6 +191,35 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
     expect([inA, inB]).toEqual([['1', '2'], ['2']])
   })
 
+  test('a layer that is closed at once has sent what it was given', async () => {
+    server = await RedisServer.start()
+    const [a, b] = [await open(), await open()]
+    const got = await member(b, 'chat')
+    const remote = b.newChannel((message) => got.push(wordsOf(message)) > 0)
+    const sent = [
+      ...Array.from({ length: 100 }, (_, number) => a.groupSend('chat', text(String(number)))),
+      a.send(remote, text('you')),
+      a.send('work', text('work')),
+    ]
+    await a.close()
+    await Promise.all(sent)
+    expect(a.stats().dropped).toEqual({})
+    await until(() => got.length === 101)
+    await expect(b.receive('work')).resolves.toEqual(text('work'))
+  })
+
+  test('a layer can be closed while Redis hangs', async () => {
+    server = await RedisServer.start()
+    const layer = await open()
+    await member(layer, 'chat')
+    server.hang()
+    await layer.groupSend('chat', text('nobody hears it'))
+    const stored = expect(layer.send('work', text('no'))).rejects.toMatchObject({ code: 'send_failed' })
+    await Promise.all([layer.close(), layer.close()])
+    await stored
+    await until(() => layer.stats().dropped['unreachable'] === 2)
+  })
+
   test('a layer can be closed while Redis is away, whoever waits', async () => {
     server = await RedisServer.start()
     const layer = await open()

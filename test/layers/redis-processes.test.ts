@@ -217,7 +217,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
   })
 
   test('a process that was taken for dead by mistake comes back', async () => {
-    const [a, b] = [await open({ presenceTimeout: 60 }), await open()]
+    const [a, b] = [await open({ presenceTimeout: 600 }), await open()]
     const { channel } = await member(a, 'chat')
     expect(await server.cli('DEL', `${prefix}:members:${a.process}`)).toBe('1')
     await until(async () => (await b.groupSize('chat')) === 1)

@@ -10,6 +10,9 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
+/** Valkey, or another one that speaks as Redis does, can be tried in its place. */
+const program = process.env['SIGNALBOX_REDIS_SERVER'] ?? 'redis-server'
+
 export class RedisServer {
   readonly port: number
   readonly #args: readonly string[]
@@ -34,14 +37,14 @@ export class RedisServer {
 
   async start(): Promise<void> {
     const place = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--daemonize', 'no']
-    const child = spawn('redis-server', [...place, '--save', '', '--appendonly', 'no', ...this.#args], {
+    const child = spawn(program, [...place, '--save', '', '--appendonly', 'no', ...this.#args], {
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     this.#process = child
     for await (const line of createInterface({ input: child.stdout }))
       if (line.includes('Ready to accept connections')) break
     child.stdout.resume()
-    if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`)
+    if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`)
   }
 
   /** As a crash: nothing is said to anybody. */
@@ -69,8 +72,7 @@ export class RedisServer {
   }
 
   async cli(...args: readonly string[]): Promise<string> {
-    const { stdout } = await run('redis-cli', ['-h', '127.0.0.1', '-p', String(this.port), ...args])
-    return stdout.trim()
+    return await runRedisCli('-h', '127.0.0.1', '-p', String(this.port), ...args)
   }
 
   /** Every command that clients send from now on, without what scripts do, until `stop`. */
@@ -96,6 +98,12 @@ export class RedisServer {
       },
     }
   }
+}
+
+/** Answers what it prints; throws when it fails. */
+export async function runRedisCli(...args: readonly string[]): Promise<string> {
+  const { stdout } = await run('redis-cli', args)
+  return stdout.trim()
 }
 
 export async function freePort(): Promise<number> {

@@ -1,11 +1,13 @@
 /** The part of the contract that is about work: named channels and those who consume them. */
-import { describe, expect } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
+import fc from 'fast-check'
 import type { Event } from '../../src/asgi/protocol.ts'
 import type { DeadLetter } from '../../src/layers/limits.ts'
 import { type MakeLayer, layerTest } from './with-layer.ts'
 import { text, until, wordsOf } from './messages.ts'
 
-export function workContract(name: string, makeLayer: MakeLayer): void {
+/** `runs` is how many random loads of work are done. */
+export function workContract(name: string, makeLayer: MakeLayer, runs = 50): void {
   const withLayer = layerTest(makeLayer)
 
   describe(`${name}: work`, () => {
@@ -163,6 +165,51 @@ export function workContract(name: string, makeLayer: MakeLayer): void {
       controller.abort()
       release.resolve()
       await working
+    })
+
+    const load = fc.record({
+      /** How often each message fails. */
+      failures: fc.array(fc.nat({ max: 4 }), { maxLength: 12 }),
+      concurrency: fc.integer({ min: 1, max: 4 }),
+    })
+    test('whatever fails, however often, each message is done once or is a dead letter', async () => {
+      await fc.assert(
+        fc.asyncProperty(load, async ({ failures, concurrency }) => {
+          const settled: string[] = []
+          const layer = await makeLayer({ retry, onDeadLetter: ({ message }) => settled.push(`dead ${message}`) })
+          const attempts = failures.map(() => 0)
+          const begun: number[] = []
+          const handler = (message: Event, { attempt }: { readonly attempt: number }) => {
+            const number = Number(wordsOf(message))
+            attempts[number] = (attempts[number] ?? 0) + 1
+            expect(attempt).toBe(attempts[number])
+            if (attempt === 1) begun.push(number)
+            if (attempt <= (failures[number] ?? 0)) throw new Error('not yet')
+            settled.push(`done ${JSON.stringify(message)}`)
+          }
+          try {
+            for (const number of failures.keys()) await layer.send('work', text(String(number)))
+            const controller = new AbortController()
+            const working = layer.consume('work', handler, { signal: controller.signal, concurrency })
+            await until(() => settled.length >= failures.length)
+            controller.abort()
+            await working
+            const isDead = (count: number) => count >= retry.attempts
+            expect(attempts).toEqual(failures.map((count) => Math.min(count + 1, retry.attempts)))
+            expect(settled.toSorted()).toEqual(
+              failures
+                .map((count, number) => `${isDead(count) ? 'dead' : 'done'} ${JSON.stringify(text(String(number)))}`)
+                .toSorted(),
+            )
+            expect(begun).toEqual([...failures.keys()])
+            const dead = failures.filter(isDead).length
+            expect(layer.stats().dropped).toEqual(dead > 0 ? { dead } : {})
+          } finally {
+            await layer.close()
+          }
+        }),
+        { numRuns: runs },
+      )
     })
 
     withLayer('only named channels carry work', undefined, async (layer) => {
