@@ -1,16 +1,18 @@
 /** WebSocket on the wire: upgrades become scopes, and what the application sends becomes their handshakes and messages. */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { WebSocketServer, type Server } from 'ws'
 import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { requestParts } from '../../src/runtime/http-message.ts'
 import { Corker } from './corker.ts'
 import { checkHandshake, checkOrigin } from './handshake.ts'
+import { OpenSocket } from './open-socket.ts'
+import type { Handshake } from './opening.ts'
 import type { WebsocketOptions } from './options.ts'
 import type { WebsocketProtocol, WebsocketScope } from './scope.ts'
-import { WebsocketSession, type Handshake, type SessionOwner } from './session.ts'
+import { WebsocketSession, type SessionOwner } from './session.ts'
 
 /** How long a peer may take to answer a close, in milliseconds. */
 const closeTimeout = 5000
@@ -25,7 +27,7 @@ class WebsocketListener implements Listener, SessionOwner {
   readonly #options: WebsocketOptions
   readonly #services: Services<WebsocketProtocol>
   readonly #host: HttpHost
-  readonly #server: WebSocketServer
+  readonly #server: Server<typeof OpenSocket>
   readonly #sessions = new Set<WebsocketSession>()
   readonly #heartbeat: NodeJS.Timeout | undefined
   /** What the handshake that is being completed says: `ws` asks for it in the same turn. */
@@ -80,7 +82,7 @@ class WebsocketListener implements Listener, SessionOwner {
 
   upgrade({ request, socket, head }: Handshake, subprotocol: string | undefined, headers: readonly string[]) {
     this.#accepting = { subprotocol, headers }
-    let accepted: WebSocket | undefined
+    let accepted: OpenSocket | undefined
     this.#server.handleUpgrade(request, socket, head, (ws) => {
       accepted = ws
     })
@@ -102,8 +104,9 @@ class WebsocketListener implements Listener, SessionOwner {
     this.#services.unrouted(scope, scope.path)
   }
 
-  #createServer({ maxMessageSize, compression }: WebsocketOptions): WebSocketServer {
+  #createServer({ maxMessageSize, compression }: WebsocketOptions): Server<typeof OpenSocket> {
     const options = {
+      WebSocket: OpenSocket,
       noServer: true,
       clientTracking: false,
       maxPayload: maxMessageSize,
@@ -122,11 +125,11 @@ class WebsocketListener implements Listener, SessionOwner {
   #connect(handshake: Handshake): void {
     const { request, socket } = handshake
     const subprotocols = checkHandshake(request)
-    if ('status' in subprotocols) return endUpgrade(socket, subprotocols.status, subprotocols.headers)
+    if ('status' in subprotocols) return this.#refuse(socket, subprotocols.status, subprotocols.headers)
     const scope = this.#scope(request, subprotocols)
-    if (!scope) return endUpgrade(socket, 400)
+    if (!scope) return this.#refuse(socket, 400)
     if (!checkOrigin(request, this.#options.origins)) return this.#refuseOrigin(request, socket)
-    if (this.#draining || this.connections >= this.#options.maxConnections) return endUpgrade(socket, 503)
+    if (this.#draining || this.connections >= this.#options.maxConnections) return this.#refuse(socket, 503)
     if (!this.#services.resolve(scope)) {
       this.unrouted(scope)
       return endUpgrade(socket, 403)
@@ -147,7 +150,12 @@ class WebsocketListener implements Listener, SessionOwner {
       { origin: headers.origin, host: headers.host, url },
       'a page of another origin may not connect',
     )
-    endUpgrade(socket, 403)
+    this.#refuse(socket, 403)
+  }
+
+  #refuse(socket: Socket, status: number, headers: readonly string[] = []): void {
+    this.#services.refused(status)
+    endUpgrade(socket, status, headers)
   }
 
   #beat(): void {

@@ -4,6 +4,7 @@ import type { Application } from '../../src/asgi/protocol.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { requestTarget } from '../../src/runtime/http-message.ts'
 import { ApplicationCommunicator, type CommunicatorOptions } from '../../src/testing/application-communicator.ts'
+import { closeFor, refusalFor } from './ends.ts'
 import { WebsocketRules } from './rules.ts'
 import type { WebsocketClose, WebsocketProtocol, WebsocketScope, WebsocketSend } from './scope.ts'
 
@@ -20,7 +21,7 @@ export interface HandshakeLike {
 /** How the application answered the handshake. */
 export interface HandshakeAnswer {
   readonly accepted: boolean
-  /** 101 when accepted. Of a refusal: 403, 500 when the application raised, or the status of its own response. */
+  /** 101 when accepted. Of a refusal: 403, 500 when the application raised, 503 when that was temporary, or the status of its own response. */
   readonly status: number
   readonly headers: Headers
   readonly subprotocol: string | undefined
@@ -59,8 +60,7 @@ export class WebsocketCommunicator {
       return answerOf(answer.status, { headers: answer.headers ?? [], text: await this.#refusal() })
     } catch (error) {
       if (!hasCode(error, 'scope_ended')) throw error
-      const outcome = await this.application.wait()
-      return answerOf(outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route') ? 500 : 403)
+      return answerOf(refusalFor(await this.application.wait()))
     }
   }
 
@@ -97,15 +97,14 @@ export class WebsocketCommunicator {
     return JSON.parse(await this.receiveText()) as unknown
   }
 
-  /** The code that the socket is closed with: the application's own; 1011 when it raises; 1000 when it returns. */
+  /** The code that the socket is closed with: the application's own; 1011 when it raises (1013: `queue_full`); 1000 when it returns. */
   async receiveClose(): Promise<number> {
     try {
       const { code = 1000 } = await this.#receive<WebsocketClose>('websocket.close')
       return code
     } catch (error) {
       if (!hasCode(error, 'scope_ended')) throw error
-      const { kind } = await this.application.wait()
-      return kind === 'raised' || kind === 'abandoned' ? 1011 : 1000
+      return closeFor(await this.application.wait()).code
     }
   }
 

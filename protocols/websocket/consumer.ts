@@ -1,5 +1,7 @@
-/** The base class of consumers for WebSocket. */
+/** The base classes of consumers for WebSocket. */
+import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
+import { blocking } from '../../src/runtime/blocking.ts'
 import { reason } from '../../src/runtime/errors.ts'
 import type {
   WebsocketAccept,
@@ -20,7 +22,7 @@ import type {
  *   }
  * }
  */
-export class WebsocketConsumer extends Consumer<WebsocketProtocol> {
+export class WebsocketConsumer<K extends Kind = Async> extends Consumer<WebsocketProtocol, K> {
   protected readonly lastEvent = 'websocket.disconnect'
 
   protected override disconnectEvent(error: unknown): WebsocketDisconnect {
@@ -28,8 +30,8 @@ export class WebsocketConsumer extends Consumer<WebsocketProtocol> {
   }
 
   /** The handshake waits: accept it (as this does when it is not overridden), or `close()` to refuse it with 403. */
-  async connect(): Promise<void> {
-    await this.accept()
+  connect(): void | Promise<void> {
+    return this.accept()
   }
 
   receiveText(_text: string): void | Promise<void> {}
@@ -40,44 +42,60 @@ export class WebsocketConsumer extends Consumer<WebsocketProtocol> {
   disconnect(_code: number, _reason: string): void | Promise<void> {}
 
   /** Completes the handshake. `subprotocol` is one of `scope.subprotocols`. */
-  accept(answer: Omit<WebsocketAccept, 'type'> = {}): Promise<void> {
+  accept(answer: Omit<WebsocketAccept, 'type'> = {}): K['sent'] {
     return this.send({ type: 'websocket.accept', ...answer })
   }
 
-  sendText(text: string): Promise<void> {
+  sendText(text: string): K['sent'] {
     return this.send({ type: 'websocket.send', text })
   }
 
-  sendBytes(bytes: Uint8Array): Promise<void> {
+  sendBytes(bytes: Uint8Array): K['sent'] {
     return this.send({ type: 'websocket.send', bytes })
   }
 
   /** @throws TypeError for what JSON cannot say. */
-  sendJson(value: unknown): Promise<void> {
+  sendJson(value: unknown): K['sent'] {
     return this.sendText(JSON.stringify(value))
   }
 
   /** Before accept: refuses with 403. After: closes; `code` is 1000, another sendable one of RFC 6455 7.4, or 3000 to 4999. */
-  close(code = 1000, reason = ''): Promise<void> {
+  close(code = 1000, reason = ''): K['sent'] {
     return this.send({ type: 'websocket.close', code, reason })
   }
 
   /** Before accept: refuses with a response of its own, such as `refuse(401, 'who are you?')`. */
-  async refuse(status: number, body: string | Uint8Array = '', headers: WebsocketScope['headers'] = []): Promise<void> {
-    await this.send({ type: 'websocket.http.response.start', status, headers })
-    await this.send({ type: 'websocket.http.response.body', body })
+  refuse(status: number, body: string | Uint8Array = '', headers: WebsocketScope['headers'] = []): K['sent'] {
+    const started: Kind['sent'] = this.send({ type: 'websocket.http.response.start', status, headers })
+    const finish = () => this.send({ type: 'websocket.http.response.body', body })
+    return started ? started.then(finish) : finish()
   }
 
-  async 'websocket.connect'(_event: WebsocketConnect): Promise<void> {
-    await this.connect()
+  'websocket.connect'(_event: WebsocketConnect): void | Promise<void> {
+    return this.connect()
   }
 
-  async 'websocket.receive'({ text, bytes }: WebsocketReceive): Promise<void> {
-    if (text !== undefined) await this.receiveText(text)
-    else if (bytes !== undefined) await this.receiveBytes(bytes)
+  'websocket.receive'({ text, bytes }: WebsocketReceive): void | Promise<void> {
+    if (text !== undefined) return this.receiveText(text)
+    return bytes === undefined ? undefined : this.receiveBytes(bytes)
   }
 
-  async 'websocket.disconnect'({ code, reason }: WebsocketDisconnect): Promise<void> {
-    await this.disconnect(code, reason)
+  'websocket.disconnect'({ code, reason }: WebsocketDisconnect): void | Promise<void> {
+    return this.disconnect(code, reason)
   }
+}
+
+/**
+ * The same for handlers that block: one object a socket, which lives on one worker thread, with plain methods.
+ *
+ * @example
+ * export class Thumbnails extends SyncWebsocketConsumer {
+ *   override receiveBytes(bytes: Uint8Array) {
+ *     this.sendBytes(shrink(bytes))
+ *   }
+ * }
+ */
+export class SyncWebsocketConsumer extends WebsocketConsumer<Sync> {
+  static readonly [blocking]: boolean = true
+  static readonly moveBytes: boolean = false
 }

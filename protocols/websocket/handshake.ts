@@ -12,6 +12,8 @@ export interface Refusal {
 /** 16 bytes in base64. */
 const key = /^[+/0-9A-Za-z]{22}==$/
 
+const none: readonly string[] = Object.freeze([])
+
 /** The subprotocols that the client offers, or why its handshake is refused. */
 export function checkHandshake(request: IncomingMessage): readonly string[] | Refusal {
   const { headers } = request
@@ -20,7 +22,7 @@ export function checkHandshake(request: IncomingMessage): readonly string[] | Re
     return { status: 426, headers: ['sec-websocket-version', '13', 'upgrade', 'websocket'] }
   if (!key.test(headers['sec-websocket-key'] ?? '')) return { status: 400, headers: [] }
   const subprotocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((offer) => offer.trim())
-  if (subprotocols.length === 1 && subprotocols[0] === '') return []
+  if (subprotocols.length === 1 && subprotocols[0] === '') return none
   const proper = subprotocols.every(isToken) && new Set(subprotocols).size === subprotocols.length
   return proper ? subprotocols : { status: 400, headers: [] }
 }

@@ -1,7 +1,8 @@
 /** An accepted WebSocket: its messages in both directions, with their bounds, its heartbeat, and its close. */
 import type { Socket } from 'node:net'
-import type { RawData, WebSocket } from 'ws'
-import type { Corker } from './corker.ts'
+import { WebSocket } from 'ws'
+import type { Batch } from './batch.ts'
+import type { Corked, Corker } from './corker.ts'
 import type { WebsocketReceive } from './scope.ts'
 
 /** What a listener says about all its sockets. */
@@ -22,8 +23,10 @@ export interface SocketEvents {
   closed(code: number, reason: string): void
 }
 
-/** What may wait in memory before `send` makes its caller wait, in bytes. */
+/** What may wait in memory before `say` makes its caller wait, in bytes. */
 const highWater = 64 * 1024
+/** From this size on bytes are not copied behind their header, but written beside it. */
+const large = 16 * 1024
 
 /** The codes that `ws` closes with when a peer breaks the protocol; its `close` event tells 1006 then. */
 const protocolErrors: Readonly<Record<string, number>> = {
@@ -33,108 +36,129 @@ const protocolErrors: Readonly<Record<string, number>> = {
   WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
 }
 
-export class OpenSocket {
-  readonly #ws: WebSocket
-  readonly #raw: Socket
-  readonly #limits: SocketLimits
-  readonly #events: SocketEvents
+/**
+ * The `ws` of the package, which reads, shakes hands and closes; it writes what is not said in a turn's batch: control frames,
+ * what is compressed, and what is large.
+ */
+export class OpenSocket extends WebSocket implements Corked {
+  #raw: Socket | undefined
+  #limits: SocketLimits | undefined
+  #events: SocketEvents | undefined
+  /** Whether permessage-deflate was agreed on. */
+  #deflates = false
+  /** What was said in this turn. */
+  #batch: Batch | undefined
   /** The code and the reason that the gateway closed with, where it was the gateway. */
   #ownClose: readonly [code: number, reason: string] | undefined
-  #closing = false
-  #corked = false
-  #paused = false
-  /** A sign of life since the last heartbeat. */
-  #seen = true
-  /** Heartbeats since the last sign of life. */
+  #watched = false
+  /** Bytes that had come at the last heartbeat, and heartbeats since more of them came. */
+  #read = 0
   #missed = 0
 
-  constructor(ws: WebSocket, raw: Socket, limits: SocketLimits, events: SocketEvents) {
-    this.#ws = ws
+  /** The package makes these objects; called as soon as it has. */
+  begin(raw: Socket, limits: SocketLimits, events: SocketEvents): void {
     this.#raw = raw
     this.#limits = limits
     this.#events = events
-    const seen = () => {
-      this.#seen = true
-    }
-    ws.on('message', (data, isBinary) => this.#message(data, isBinary))
-    ws.on('ping', seen)
-    ws.on('pong', seen)
-    ws.on('error', (error) => this.#error(error))
-    raw.on('timeout', () => this.cut('the peer does not read'))
-    ws.on('close', (code, reason) => {
-      const [ownCode, ownReason] = this.#ownClose ?? [code, reason.toString()]
-      events.closed(ownCode, ownReason)
-    })
+    this.#deflates = this.extensions !== ''
   }
 
-  /** Whether we have said that it ends. */
+  /** Whether one of both sides has said that it ends. */
   get closing(): boolean {
-    return this.#closing
+    return this.readyState !== this.OPEN
   }
 
-  /** A promise means: wait before sending more. */
-  send(data: string | Uint8Array): void | Promise<void> {
-    const ws = this.#ws
+  /** Sends a message. A promise means: wait before sending more. */
+  say(data: string | Uint8Array): void | Promise<void> {
+    const limits = this.#limits
     // The peer has closed, and the event that says so is on its way.
-    if (ws.readyState !== ws.OPEN) return undefined
-    const waiting = ws.bufferedAmount
+    if (!limits || this.closing) return undefined
+    const waiting = this.bufferedAmount + (this.#batch?.length ?? 0)
     const sum = waiting + data.length
-    if (waiting > 0 && sum > this.#limits.sendBuffer) return this.end(1013, 'the peer does not read')
-    this.#cork()
-    if (sum < highWater) {
-      ws.send(data)
-      return undefined
-    }
-    const { promise, resolve } = Promise.withResolvers<void>()
-    ws.send(data, () => resolve()) // an error means that the peer is gone, and that is no error of the sender
-    this.uncork()
-    return promise
+    if (waiting > 0 && sum > limits.sendBuffer) return this.end(1013, 'the peer does not read')
+    if (this.#deflates || (typeof data !== 'string' && data.length >= large)) return this.#sayApart(data, sum)
+    this.#add(limits.corker, data)
+    if (sum < highWater) return undefined
+    return new Promise((resolve) => this.#flush(resolve)) // an error means that the peer is gone, and that is no error of the sender
   }
 
   /** Closes for the application: the peer's answer is what its disconnect event tells. */
-  close(code: number, reason: string): void {
-    if (this.#closing) return
-    this.#closing = true
-    this.#ws.close(code, reason)
+  finish(code: number, reason: string): void {
+    this.flush()
+    super.close(code, reason)
     // The answer is behind what the peer said before, and that is not delivered any more.
     this.resume()
   }
 
+  /** How the package answers the peer's close, or ends what the peer has broken: with what was said before it. */
+  override close(code?: number, reason?: string | Buffer): void {
+    this.flush()
+    super.close(code, reason)
+    // The socket is ended already. Ended once more by the package when the peer ends its side, it would make two errors that
+    // nobody sees, which cost as much as the rest of the close.
+    this.#raw?.removeAllListeners('end')
+  }
+
   /** Closes for the gateway: the disconnect event tells this code, whatever the peer answers. */
   end(code: number, reason: string): void {
-    if (!this.#closing) this.#ownClose = [code, reason]
-    this.close(code, reason)
+    if (!this.closing) this.#ownClose = [code, reason]
+    this.finish(code, reason)
   }
 
   /** Without waiting for the peer. */
   cut(reason: string): void {
     this.#ownClose ??= [1006, reason]
-    this.#ws.terminate()
+    this.terminate()
   }
 
-  resume(): void {
-    if (!this.#paused) return
-    this.#paused = false
-    this.#seen = true
-    this.#ws.resume()
+  override resume(): void {
+    if (this.isPaused) super.resume()
   }
 
   /** Called every heartbeat: pings, and cuts a peer that has given no sign of life for too many of them. */
   beat(): void {
+    const { idleBeats = Infinity } = this.#limits ?? {}
+    const read = this.#raw?.bytesRead ?? 0
     // What a paused peer says is not read: not hearing it says nothing. Counted in heartbeats, not by the clock, so that
     // a process that stood still itself takes nobody for dead.
-    this.#missed = this.#seen || this.#paused ? 0 : this.#missed + 1
-    this.#seen = false
+    this.#missed = read !== this.#read || this.isPaused ? 0 : this.#missed + 1
+    this.#read = read
     this.#watchReader()
-    if (this.#closing) return
-    if (this.#missed < this.#limits.idleBeats) this.#ws.ping()
+    if (this.closing) return
+    if (this.#missed < idleBeats) this.ping()
     else this.cut('no sign of life')
   }
 
-  uncork(): void {
-    if (!this.#corked) return
-    this.#corked = false
-    this.#raw.uncork()
+  /** The turn is over. */
+  flush(): void {
+    this.#flush()
+  }
+
+  /** How the package tells what happens. There are no other listeners, so nothing is looked up or allocated for them. */
+  override emit(name: string | symbol, first?: unknown, second?: unknown): boolean {
+    if (name === 'message') this.#message(first as Buffer, second as boolean) // what the default binaryType gives
+    else if (name === 'error') this.#error(first as Error)
+    else if (name === 'close') this.#closed(first as number, second as Buffer)
+    return true
+  }
+
+  #sayApart(data: string | Uint8Array, sum: number): void | Promise<void> {
+    this.flush()
+    if (sum < highWater) return this.send(data)
+    return new Promise((resolve) => this.send(data, () => resolve()))
+  }
+
+  #add(corker: Corker, data: string | Uint8Array): void {
+    const before = this.#batch ?? corker.start
+    if (!this.#batch) corker.add(this)
+    this.#batch = typeof data === 'string' ? before.withText(data) : before.withBytes(data)
+  }
+
+  #flush(written?: () => void): void {
+    const batch = this.#batch
+    this.#batch = undefined
+    if (batch && !this.closing) this.#raw?.write(batch.bytes, written)
+    else written?.()
   }
 
   /**
@@ -142,27 +166,20 @@ export class OpenSocket {
    * its connection has a time-out, which every byte that it takes begins anew.
    */
   #watchReader(): void {
-    const timeout = this.#paused && this.#ws.bufferedAmount > 0 ? this.#limits.idleTimeout : 0
-    if ((this.#raw.timeout ?? 0) !== timeout) this.#raw.setTimeout(timeout)
+    const raw = this.#raw
+    const timeout = this.isPaused && this.bufferedAmount > 0 ? (this.#limits?.idleTimeout ?? 0) : 0
+    if (!raw || (raw.timeout ?? 0) === timeout) return
+    if (!this.#watched) raw.on('timeout', () => this.cut('the peer does not read'))
+    this.#watched = true
+    raw.setTimeout(timeout)
   }
 
-  #cork(): void {
-    if (this.#corked) return
-    this.#corked = true
-    this.#raw.cork()
-    this.#limits.corker.add(this)
-  }
-
-  #message(data: RawData, isBinary: boolean): void {
-    this.#seen = true
-    if (this.#closing) return
-    const bytes = data as Buffer // what the default binaryType gives
+  #message(data: Buffer, isBinary: boolean): void {
+    if (this.closing) return
     const event: WebsocketReceive = isBinary
-      ? { type: 'websocket.receive', bytes: ownBytes(bytes) }
-      : { type: 'websocket.receive', text: bytes.toString() }
-    if (this.#events.message(event, bytes.length)) return
-    this.#paused = true
-    this.#ws.pause()
+      ? { type: 'websocket.receive', bytes: ownBytes(data) }
+      : { type: 'websocket.receive', text: data.toString() }
+    if (this.#events?.message(event, data.length) === false) this.pause()
   }
 
   #error(error: Error): void {
@@ -170,7 +187,11 @@ export class OpenSocket {
     // Not one of its own: the connection broke, and `close` says so.
     if (!code.startsWith('WS_ERR_')) return
     this.#ownClose ??= [protocolErrors[code] ?? 1002, error.message]
-    this.#closing = true
+  }
+
+  #closed(code: number, reason: Buffer): void {
+    const [ownCode, ownReason] = this.#ownClose ?? [code, reason.toString()]
+    this.#events?.closed(ownCode, ownReason)
   }
 }
 

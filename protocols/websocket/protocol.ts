@@ -39,4 +39,8 @@ export const websocket: ProtocolDefinition<WebsocketProtocol, WebsocketOptions> 
       server: null,
     }
   },
+  refuseProcesses: (_, { redis }) =>
+    redis
+      ? undefined
+      : 'the groups of WebSocket consumers have members in every process, which the memory layer does not reach: write layer: { redis: { url: … } }',
 }

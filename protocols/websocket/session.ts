@@ -1,11 +1,10 @@
 /** One handshake and what becomes of it: the events of its scope on one side, a socket on the other. */
-import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
-import type { WebSocket } from 'ws'
 import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
-import { OpenSocket, type SocketEvents, type SocketLimits } from './open-socket.ts'
+import { closeFor, refusalFor } from './ends.ts'
+import type { OpenSocket, SocketEvents, SocketLimits } from './open-socket.ts'
+import { Opening, type Handshake, type OpeningEvents } from './opening.ts'
 import { Refusal } from './refusal.ts'
 import { WebsocketRules } from './rules.ts'
 import type { WebsocketAccept, WebsocketProtocol, WebsocketReceive, WebsocketScope } from './scope.ts'
@@ -15,7 +14,7 @@ export interface SessionOwner extends SocketLimits {
   /** In milliseconds; 0: none. */
   readonly handshakeTimeout: number
   /** Completes the handshake; undefined when the peer is gone. */
-  upgrade(handshake: Handshake, subprotocol: string | undefined, headers: readonly string[]): WebSocket | undefined
+  upgrade(handshake: Handshake, subprotocol: string | undefined, headers: readonly string[]): OpenSocket | undefined
   /** The socket is closed. */
   disconnected(session: WebsocketSession): void
   /** The socket is closed and the application has ended. */
@@ -24,40 +23,28 @@ export interface SessionOwner extends SocketLimits {
   unrouted(scope: WebsocketScope): void
 }
 
-/** An upgrade that waits for its answer, as `node:http` hands it over. */
-export interface Handshake {
-  readonly request: IncomingMessage
-  readonly socket: Socket
-  readonly head: Buffer
-}
-
 /** Of the socket, whatever the application may say. */
 type Phase = 'handshake' | 'open' | 'closed'
 
-export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEvents {
+export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEvents, OpeningEvents {
   progress: Progress = 'none'
   readonly #owner: SessionOwner
-  readonly #handshake: Handshake
   #connection: Connection<WebsocketProtocol> | undefined
   #rules: WebsocketRules | undefined
   #phase: Phase = 'handshake'
+  /** Until it is answered: what came with the request is not kept for as long as the socket is open. */
+  #opening: Opening | undefined
   #socket: OpenSocket | undefined
   #refusal: Refusal | undefined
-  #deadline: NodeJS.Timeout | undefined
 
   constructor(owner: SessionOwner, handshake: Handshake) {
     this.#owner = owner
-    this.#handshake = handshake
+    this.#opening = new Opening(handshake, owner.handshakeTimeout, this)
   }
 
   start(connection: Connection<WebsocketProtocol>): void {
     this.#connection = connection
     this.#rules = new WebsocketRules(connection.scope)
-    const { socket } = this.#handshake
-    socket.on('close', this.#leftEarly)
-    socket.on('end', this.#leftEarly)
-    const { handshakeTimeout } = this.#owner
-    if (handshakeTimeout > 0) this.#deadline = setTimeout(expire, handshakeTimeout, this)
     connection.deliver({ type: 'websocket.connect' })
   }
 
@@ -70,13 +57,12 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
         return this.#accept(event, rules.accept(event))
       case 'websocket.send': {
         const data = rules.message(event)
-        return this.#socket?.send(data)
+        return this.#socket?.say(data)
       }
       case 'websocket.close':
         return this.#close(...rules.close(event))
       case 'websocket.http.response.start':
-        this.#refusal = new Refusal(this.#handshake.socket, event.status, rules.refuse(event))
-        return undefined
+        return this.#beginRefusal(event.status, rules.refuse(event))
       case 'websocket.http.response.body':
         return this.#writeRefusal(rules.refusalPart(event), event.moreBody === true)
       default:
@@ -87,12 +73,10 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
   end(outcome: Outcome): void {
     switch (this.#phase) {
       case 'handshake':
-        return this.#refuse(this.#refusalFor(outcome))
+        return this.#refuseFor(outcome)
       case 'open':
         this.progress = 'finished'
-        if (outcome.kind === 'raised' || outcome.kind === 'abandoned') this.#socket?.end(1011, 'internal error')
-        else this.#socket?.end(1000, '')
-        return undefined
+        return this.#end(outcome)
       case 'closed':
         return this.#owner.forget(this)
       default:
@@ -135,19 +119,33 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
     this.#socket?.beat()
   }
 
+  left(): void {
+    this.#opening = undefined
+    this.closed(1006, '')
+  }
+
+  late(): void {
+    this.leave(new SignalboxError('timed_out', 'the application did not answer the handshake within handshakeTimeout'))
+  }
+
   #accept({ subprotocol }: WebsocketAccept, headers: readonly string[]): void {
-    this.#settleHandshake()
-    const ws = this.#owner.upgrade(this.#handshake, subprotocol, headers)
-    if (!ws) return this.closed(1006, '')
+    const handshake = this.#settle()
+    const socket = handshake && this.#owner.upgrade(handshake, subprotocol, headers)
+    if (!socket) return this.closed(1006, '')
     this.#phase = 'open'
     this.progress = 'started'
-    this.#socket = new OpenSocket(ws, this.#handshake.socket, this.#owner, this)
+    this.#socket = socket
+    socket.begin(handshake.socket, this.#owner, this)
   }
 
   #close(code: number, reason: string): void {
     if (!this.#socket) return this.#refuse(403)
     this.progress = 'finished'
-    this.#socket.close(code, reason)
+    this.#socket.finish(code, reason)
+  }
+
+  #beginRefusal(status: number, headers: readonly string[]): void {
+    if (this.#opening) this.#refusal = new Refusal(this.#opening.handshake.socket, status, headers)
   }
 
   #writeRefusal(body: string | Uint8Array, moreBody: boolean): void | Promise<void> {
@@ -157,43 +155,35 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
     return written
   }
 
-  #refusalFor(outcome: Outcome): number {
-    if (outcome.kind === 'abandoned') return 503
-    if (outcome.kind !== 'raised') return 403
-    if (!hasCode(outcome.error, 'no_route')) return 500
-    if (this.#connection) this.#owner.unrouted(this.#connection.scope)
-    return 403
+  #end(outcome: Outcome): void {
+    const { code, reason } = closeFor(outcome)
+    this.#socket?.end(code, reason)
+  }
+
+  #refuseFor(outcome: Outcome): void {
+    const unrouted = outcome.kind === 'raised' && hasCode(outcome.error, 'no_route')
+    if (unrouted && this.#connection) this.#owner.unrouted(this.#connection.scope)
+    this.#refuse(refusalFor(outcome))
   }
 
   /** What is on the wire cannot be taken back: a refusal that has begun is cut. */
   #refuse(status: number): void {
-    if (this.progress === 'none') endUpgrade(this.#handshake.socket, status)
-    else this.#handshake.socket.destroy()
+    const socket = this.#opening?.handshake.socket
+    if (socket && this.progress === 'none') endUpgrade(socket, status)
+    else socket?.destroy()
     this.#refused()
   }
 
   /** The application hears at once that it is over; the socket closes when the peer has read its answer. */
   #refused(): void {
-    this.#settleHandshake()
+    this.#settle()
     this.closed(1006, '')
   }
 
-  #settleHandshake(): void {
-    clearTimeout(this.#deadline)
-    const { socket } = this.#handshake
-    socket.off('close', this.#leftEarly)
-    socket.off('end', this.#leftEarly)
+  #settle(): Handshake | undefined {
+    const opening = this.#opening
+    this.#opening = undefined
+    opening?.settle()
+    return opening?.handshake
   }
-
-  /** The peer did not wait for the answer to its handshake. */
-  readonly #leftEarly = (): void => {
-    this.#settleHandshake()
-    this.#handshake.socket.destroy()
-    this.closed(1006, '')
-  }
-}
-
-/** One function for all deadlines: no closure a handshake. */
-function expire(session: WebsocketSession): void {
-  session.leave(new SignalboxError('timed_out', 'the application did not answer the handshake within handshakeTimeout'))
 }

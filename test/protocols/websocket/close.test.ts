@@ -1,8 +1,9 @@
 /** Every way in which an open WebSocket can end, and what its peer and its application are told. */
+import path from 'node:path'
 import { expect, test } from '@jest/globals'
 import { WebSocket } from 'ws'
 import type { WebsocketProtocol } from '../../../protocols/websocket/scope.ts'
-import { hasCode, reason } from '../../../src/runtime/errors.ts'
+import { SignalboxError, hasCode, reason } from '../../../src/runtime/errors.ts'
 import { Client, echo, serveWebsocket, type WebsocketApplication } from './support.ts'
 
 /** Accepts, and tells of its end. */
@@ -31,6 +32,16 @@ test('an application that raises: close 1011, without details', async () => {
   const client = await Client.connect(server.url)
   client.ws.send('go')
   expect(await client.closed).toEqual({ code: 1011, reason: 'internal error' })
+})
+
+test('an application that has no room for it now: close 1013', async () => {
+  await using server = await serveWebsocket(async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'websocket.accept' })
+    throw new SignalboxError('queue_full', 'a secret')
+  })
+  const client = await Client.connect(server.url)
+  expect(await client.closed).toEqual({ code: 1013, reason: 'try again later' })
 })
 
 test('an application that returns: close 1000', async () => {
@@ -239,6 +250,29 @@ test('a peer that answers pings may be silent for as long as it likes', async ()
   })
   expect(client.ws.readyState).toBe(WebSocket.OPEN)
   client.ws.terminate()
+})
+
+test('over TLS too, what a peer says is a sign of life, and a close is answered with a close', async () => {
+  const file = (name: string) => path.join(import.meta.dirname, '..', '..', 'support', 'tls', name)
+  await using server = await serveWebsocket(echo, {
+    address: '127.0.0.1:0',
+    tls: { cert: file('cert.pem'), key: file('key.pem') },
+    heartbeat: '10ms',
+    idleTimeout: '30ms',
+  })
+  const client = await Client.connect(server.url, { rejectUnauthorized: false })
+  let pings = 0
+  await new Promise<void>((resolve) => {
+    client.ws.on('ping', () => {
+      if (++pings === 10) resolve()
+    })
+  })
+  client.ws.send('hello')
+  expect(await client.next()).toBe('hello')
+  client.ws.close(4000, 'bye')
+  expect(await client.closed).toEqual({ code: 4000, reason: 'bye' })
+  await server.test.idle()
+  expect(server.listener.connections).toBe(0)
 })
 
 test('a peer that is not read from, because the application is busy, is not taken for dead', async () => {

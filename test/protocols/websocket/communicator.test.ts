@@ -5,7 +5,7 @@ import { WebsocketConsumer } from '../../../protocols/websocket/consumer.ts'
 import type { WebsocketScope } from '../../../protocols/websocket/scope.ts'
 import { MemoryLayer } from '../../../src/layers/memory.ts'
 import { URLRouter } from '../../../src/routing/url-router.ts'
-import { reason } from '../../../src/runtime/errors.ts'
+import { SignalboxError, reason } from '../../../src/runtime/errors.ts'
 import { Client, echo, serveWebsocket, type WebsocketApplication } from './support.ts'
 
 const layer = new MemoryLayer()
@@ -58,6 +58,8 @@ test('a refusal has the status that the wire would have', async () => {
   expect(answer.headers.get('www-authenticate')).toBe('Bearer')
   expect((await play((_scope, _receive, send) => send({ type: 'websocket.close' })).connect()).status).toBe(403)
   expect((await play(raises).connect()).status).toBe(500)
+  const busy = () => Promise.reject(new SignalboxError('queue_full', 'no'))
+  expect((await play(busy).connect()).status).toBe(503)
   expect((await play(async () => undefined).connect()).status).toBe(403)
   expect((await play(URLRouter([{ path: '/x', app: echo }]) as WebsocketApplication).connect()).status).toBe(403)
 })
@@ -65,6 +67,7 @@ test('a refusal has the status that the wire would have', async () => {
 test.each<readonly [string, number, WebsocketApplication]>([
   ['closes', 4000, (_scope, _receive, send) => send({ type: 'websocket.close', code: 4000 })],
   ['raises', 1011, () => Promise.reject(new Error('no'))],
+  ['has no room', 1013, () => Promise.reject(new SignalboxError('queue_full', 'no'))],
   ['returns', 1000, () => Promise.resolve()],
 ])('an application that %s after it accepted: %d', async (_name, code, rest) => {
   const client = play(async (scope, receive, send, context) => {

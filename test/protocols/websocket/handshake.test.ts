@@ -69,6 +69,13 @@ test('an application that raises before it accepts: 500 without details', async 
   expect(await refused(server.url)).toMatchObject({ status: 500, body: 'Internal Server Error\n' })
 })
 
+test('an application that has no room for it now: 503, and when to come again', async () => {
+  await using server = await serveWebsocket(() => Promise.reject(new SignalboxError('queue_full', 'a secret')))
+  const answer = await refused(server.url)
+  expect(answer).toMatchObject({ status: 503, body: 'Service Unavailable\n' })
+  expect(answer.headers).toMatchObject({ 'retry-after': '1' })
+})
+
 test('an application that raises in the middle of its refusal: the connection is cut', async () => {
   await using server = await serveWebsocket(async (_scope, receive, send) => {
     await receive()
