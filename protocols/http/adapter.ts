@@ -1,9 +1,10 @@
 /** HTTP on the wire: requests become scopes, and what the application sends becomes their responses. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
-import { requestParts } from '../../src/runtime/http-message.ts'
+import { endpointsOf, requestParts, type Endpoints } from '../../src/runtime/http-message.ts'
 import { HttpExchange, type ExchangeOwner } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
 import type { HttpProtocol, HttpScope } from './scope.ts'
@@ -22,6 +23,8 @@ class HttpListener implements Listener, ExchangeOwner {
   readonly #host: HttpHost
   readonly #scheme: 'http' | 'https'
   readonly #open = new Set<HttpExchange>()
+  /** One for all requests of a connection: asking a socket costs more than to remember. */
+  readonly #endpoints = new WeakMap<Socket, Endpoints>()
   /** One for all requests: a timer for each costs a tenth of what a small request costs. */
   readonly #beat: NodeJS.Timeout
   #idle: (() => void) | undefined
@@ -80,11 +83,11 @@ class HttpListener implements Listener, ExchangeOwner {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    if (this.draining || this.#open.size >= this.#options.maxRequests) return answerAndClose(request, response, 503)
-    const parts = requestParts(request, this.#options.rootPath)
-    if (!parts) return answerAndClose(request, response, 400)
+    if (this.draining || this.#open.size >= this.#options.maxRequests) return this.#refuse(request, response, 503)
+    const parts = requestParts(request, this.#options.rootPath, this.#endpointsOf(request.socket))
+    if (!parts) return this.#refuse(request, response, 400)
     const length = bodyLength(request)
-    if (length !== undefined && length > this.maxBodySize) return answerAndClose(request, response, 413)
+    if (length !== undefined && length > this.maxBodySize) return this.#refuse(request, response, 413)
     const scope: Unrouted<HttpScope> = {
       type: 'http',
       httpVersion: parts.httpVersion,
@@ -105,6 +108,17 @@ class HttpListener implements Listener, ExchangeOwner {
     const exchange = new HttpExchange(this, request, response)
     this.#open.add(exchange)
     exchange.start(this.#services.open(scope, exchange), length)
+  }
+
+  #endpointsOf(socket: Socket): Endpoints {
+    let endpoints = this.#endpoints.get(socket)
+    if (!endpoints) this.#endpoints.set(socket, (endpoints = endpointsOf(socket)))
+    return endpoints
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, status: number): void {
+    this.#services.refused(status)
+    answerAndClose(request, response, status)
   }
 
   #beatAll(): void {

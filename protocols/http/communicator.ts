@@ -1,7 +1,7 @@
 /** Plays an HTTP client against an application, without a socket. */
 import type { Progress } from '../../src/asgi/adapter.ts'
 import type { Application } from '../../src/asgi/protocol.ts'
-import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
+import { SignalboxError, hasCode, isTemporary } from '../../src/runtime/errors.ts'
 import { requestTarget } from '../../src/runtime/http-message.ts'
 import { ApplicationCommunicator, type CommunicatorOptions } from '../../src/testing/application-communicator.ts'
 import { ResponseRules } from './response-rules.ts'
@@ -102,7 +102,8 @@ export class HttpCommunicator {
       if (!hasCode(error, 'scope_ended')) throw error
       this.#complete = true
       const outcome = await this.application.wait()
-      return { status: outcome.kind === 'raised' && hasCode(outcome.error, 'no_route') ? 404 : 500 }
+      if (outcome.kind !== 'raised') return { status: 500 }
+      return { status: hasCode(outcome.error, 'no_route') ? 404 : isTemporary(outcome.error) ? 503 : 500 }
     }
   }
 }

@@ -2,11 +2,21 @@
 import type { Context } from '../../src/asgi/context.ts'
 import type { Application, Receive } from '../../src/asgi/protocol.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
-import { Mailbox } from '../../src/runtime/mailbox.ts'
-import { HttpRequestReader, leftEarly } from './request.ts'
+import { bodyOf, isAnswer, startOf } from './answer.ts'
+import { Intake } from './intake.ts'
+import { HttpRequestReader, type HttpAnswer } from './request.ts'
+import { isResponse, sendResponse } from './response.ts'
 import type { HttpProtocol } from './scope.ts'
+import { WatchedContext } from './watched-context.ts'
 
-type Reader = ReadableStreamDefaultReader<Uint8Array>
+/** What a handler answers with: plain values, which cost least, or a web-standard Response, whose body may be a stream. */
+export type HttpReply = HttpAnswer | Response
+
+/** What the intake of a request is made of, if it comes to that. */
+interface Ready {
+  readonly receive: Receive<HttpProtocol>
+  readonly failed: (error: unknown) => void
+}
 
 /**
  * One object a request. Messages to its groups are handled beside `handle`, also while a response is being streamed.
@@ -14,118 +24,71 @@ type Reader = ReadableStreamDefaultReader<Uint8Array>
  * @example
  * class Hello extends HttpConsumer {
  *   override async handle({ params }: HttpRequestReader) {
- *     return new Response(`Hello, ${params.name}`)
+ *     return { body: `Hello, ${params.name}` }
  *   }
  * }
  */
 export abstract class HttpConsumer extends Consumer<HttpProtocol> {
   protected readonly lastEvent = 'http.disconnect'
+  #ready: Ready | undefined
+  #context: Context | undefined
+  #intake: Intake | undefined
 
-  /**
-   * Answers the request with a web-standard Response; its body may be a stream. A Response that is thrown is the answer too;
-   * whatever else is thrown is answered 500.
-   */
-  abstract handle(request: HttpRequestReader): Promise<Response> | Response
+  /** Answers the request. An answer that is thrown is the answer too; whatever else is thrown is answered 500. */
+  abstract handle(request: HttpRequestReader): Promise<HttpReply> | HttpReply
 
-  protected override async run(receive: Receive<HttpProtocol>): Promise<void> {
-    await this.joinGroups()
-    const body = new Mailbox<Uint8Array | undefined>()
-    const wanted = new Mailbox<true>()
-    const request = new HttpRequestReader(this.scope, () => {
-      wanted.put(true)
-      return body.take()
-    })
-    const answering = this.#answer(request)
+  override get context(): Context {
+    const ready = this.#ready
+    if (!ready) return super.context
+    // Who opens the channel gets messages.
+    this.#context ??= new WatchedContext(super.context, () => this.#open(ready))
+    return this.#context
+  }
+
+  protected override run(receive: Receive<HttpProtocol>): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
     // The response is what counts; a message handler that raises ends it all the same.
-    await Promise.race([answering, this.#pump(receive, body, wanted).then(() => answering)])
+    this.#answer({ receive, failed: reject }).then(resolve, reject)
+    return promise
   }
 
-  /** Takes every event: parts of the body when the handler wants them, messages at once, the disconnect at the end. */
-  async #pump(
-    receive: Receive<HttpProtocol>,
-    body: Mailbox<Uint8Array | undefined>,
-    wanted: Mailbox<true>,
-  ): Promise<void> {
-    let more = true
-    for (;;) {
-      const event = await receive()
-      if (event.type === 'http.disconnect') {
-        if (more) body.close(leftEarly())
-        return
-      }
-      if (event.type !== 'http.request') {
-        await this.dispatch(event)
-        continue
-      }
-      more = event.moreBody
-      body.put(event.body)
-      if (!more) body.put(undefined)
-      // Asking for the next part before this one is wanted would take the back-pressure from the peer.
-      else await wanted.take()
+  async #answer(ready: Ready): Promise<void> {
+    const joining = this.joinGroups()
+    if (joining) {
+      await joining
+      this.#open(ready)
     }
+    this.#ready = ready
+    const reply = await this.#handled(new HttpRequestReader(this.scope, () => this.#open(ready).nextPart()))
+    if (isResponse(reply)) return sendResponse(reply, this)
+    await this.send(startOf(reply))
+    await this.send(bodyOf(reply))
   }
 
-  async #answer(request: HttpRequestReader): Promise<void> {
-    const { status, headers, body } = await this.#response(request)
-    await this.send({ type: 'http.response.start', status, headers: [...headers] })
-    if (body) await this.#sendAll(body.getReader())
-    else await this.send({ type: 'http.response.body' })
-  }
-
-  async #response(request: HttpRequestReader): Promise<Response> {
+  async #handled(request: HttpRequestReader): Promise<HttpReply> {
     try {
       return await this.handle(request)
     } catch (error) {
-      if (error instanceof Response) return error
+      if (isAnswer(error)) return error
       throw error
     }
   }
 
-  async #sendAll(reader: Reader): Promise<void> {
-    const first = await reader.read()
-    const next = reader.read()
-    // A body of one part is sent whole, with its length; of a slow stream the first part is sent when it is there.
-    const whole = first.done || (await Promise.race([next.then(({ done }) => done), soon()]))
-    if (whole) return this.send({ type: 'http.response.body', ...(first.value && { body: first.value }) })
-    await this.send({ type: 'http.response.body', body: first.value, moreBody: true })
-    await this.#stream(reader, next)
+  #open({ receive, failed }: Ready): Intake {
+    this.#intake ??= new Intake({ receive, failed, dispatch: (message) => this.dispatch(message) })
+    return this.#intake
   }
-
-  async #stream(reader: Reader, second: ReturnType<Reader['read']>): Promise<void> {
-    const cancel = () => void reader.cancel(this.signal.reason).catch(() => undefined)
-    this.signal.addEventListener('abort', cancel, { once: true })
-    try {
-      let part = await second
-      while (!part.done) {
-        await this.send({ type: 'http.response.body', body: part.value, moreBody: true })
-        part = await reader.read()
-      }
-      await this.send({ type: 'http.response.body' })
-    } catch (error) {
-      cancel()
-      throw error
-    } finally {
-      this.signal.removeEventListener('abort', cancel)
-    }
-  }
-}
-
-/** A turn of the event loop later, with `false`. */
-function soon(): Promise<false> {
-  return new Promise((resolve) => {
-    setImmediate(resolve, false)
-  })
 }
 
 /**
- * Makes an application of a function: `export const hello = httpHandler(async ({ params }) => new Response(params.name))`.
- * A Response that it throws is the answer too; whatever else it throws is answered 500.
+ * Makes an application of a function: `export const hello = httpHandler(({ params }) => ({ body: params.name }))`.
+ * An answer that it throws is the answer too; whatever else it throws is answered 500.
  */
 export function httpHandler(
-  handle: (request: HttpRequestReader, context: Context) => Promise<Response> | Response,
+  handle: (request: HttpRequestReader, context: Context) => Promise<HttpReply> | HttpReply,
 ): Application<HttpProtocol> {
   class Handler extends HttpConsumer {
-    override handle(request: HttpRequestReader): Promise<Response> | Response {
+    override handle(request: HttpRequestReader): Promise<HttpReply> | HttpReply {
       return handle(request, this.context)
     }
   }

@@ -1,7 +1,7 @@
 /** One request and its response: the events of its scope on one side, `node:http` on the other. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
-import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
+import { SignalboxError, hasCode, isTemporary } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseRules } from './response-rules.ts'
@@ -23,6 +23,9 @@ export interface ExchangeOwner {
   unrouted(scope: HttpScope): void
 }
 
+/** Up to how many bytes a body is copied to leave in one write with its head: two would cost more. */
+const joined = 16 * 1024
+
 const empty = new Uint8Array(0)
 const noBody: HttpRequest = { type: 'http.request', body: empty, moreBody: false }
 const disconnected: HttpDisconnect = { type: 'http.disconnect' }
@@ -38,6 +41,8 @@ export class HttpExchange implements Transport<HttpProtocol> {
   #rules: ResponseRules | undefined
   /** Bytes of the request's body so far. */
   #received = 0
+  /** The mailbox was full. */
+  #paused = false
   /** The response is over, or was taken over by the server: what the application says now is dropped. */
   #over = false
   #closed = false
@@ -82,7 +87,9 @@ export class HttpExchange implements Transport<HttpProtocol> {
   }
 
   resume(): void {
-    if (this.#request.isPaused()) this.#request.resume()
+    if (!this.#paused) return
+    this.#paused = false
+    this.#request.resume()
   }
 
   /** Called now and then: looks whether the application or the peer has let its time pass. */
@@ -138,9 +145,12 @@ export class HttpExchange implements Transport<HttpProtocol> {
       this.#writeHead(head)
     }
     this.progress = 'finished'
-    // One write for all of a small response: head and body leave together.
-    if (body.length > 0) this.#response.end(this.#encoded(head, body))
-    else this.#response.end()
+    if (size === 0) this.#response.end()
+    // Node writes a head and a text in one piece, in the text's encoding; a head that is not ASCII must stay latin-1.
+    else if (typeof body === 'string' && head.ascii) this.#response.end(body)
+    // As latin-1 text bytes stay what they are, and leave with the head too.
+    else if (size <= joined) this.#response.end(latin1(body), 'latin1')
+    else this.#response.end(this.#encoded(head, body))
   }
 
   #writeHead({ status, headers }: ResponseHead): void {
@@ -149,7 +159,7 @@ export class HttpExchange implements Transport<HttpProtocol> {
     this.#response.writeHead(status, headers)
   }
 
-  /** Node writes a head and a text in one string, in the text's encoding; a head that is not ASCII must stay latin-1. */
+  /** The first part leaves with the head too, if it is a text; see `#complete`. */
   #encoded(head: ResponseHead, body: Uint8Array | string): Uint8Array | string {
     return head.ascii || typeof body !== 'string' ? body : Buffer.from(body)
   }
@@ -166,7 +176,9 @@ export class HttpExchange implements Transport<HttpProtocol> {
       if (this.#received > this.#owner.maxBodySize) return this.#refuseBody()
       const moreBody = this.#received !== length
       const event: HttpRequest = { type: 'http.request', body, moreBody }
-      if (!connection.deliver(event, { bytes: body.length })) request.pause()
+      if (connection.deliver(event, { bytes: body.length })) return
+      this.#paused = true
+      request.pause()
     })
     request.on('end', () => {
       // A body of a length that was told has ended with its last part; a shorter one never does (RFC 9112 6.2).
@@ -207,7 +219,7 @@ export class HttpExchange implements Transport<HttpProtocol> {
           this.#owner.unrouted(this.#scope)
           return this.#finish(404)
         }
-        return this.#finish(500)
+        return this.#finish(isTemporary(outcome.error) ? 503 : 500)
       case 'unanswered':
       case 'unfinished':
         return this.#finish(500)
@@ -258,6 +270,13 @@ export class HttpExchange implements Transport<HttpProtocol> {
     // The application speaks a turn after its scope was opened: by then `start` was called.
     return (this.#connection as Connection<HttpProtocol>).scope
   }
+}
+
+/** Each byte as one letter. */
+function latin1(body: Uint8Array | string): string {
+  const bytes =
+    typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return bytes.toString('latin1')
 }
 
 function ignore(): void {}

@@ -158,8 +158,13 @@ test('an empty first part sends the head at once', async () => {
   await server.test.idle()
 })
 
-test('a whole response of one part gets its content-length, and head and body in one piece', async () => {
-  await using server = await serveHttp(says(start(), body('héllo')))
+test.each<[string, string | Uint8Array, string]>([
+  ['a text', 'héllo', 'yes'],
+  ['bytes', Buffer.from('héllo'), 'yes'],
+  ['a text under a head that is not ASCII', 'héllo', 'Zoë'],
+  ['bytes under a head that is not ASCII', Buffer.from('héllo'), 'Zoë'],
+])('a whole response of one part gets its content-length, and head and body in one piece: %s', async (_, sent, own) => {
+  await using server = await serveHttp(says(start(200, [['x-own', own]]), body(sent)))
   const client = await RawClient.connect(server.url)
   const chunks: string[] = []
   client.socket.on('data', (chunk) => chunks.push(String(chunk)))
@@ -167,6 +172,8 @@ test('a whole response of one part gets its content-length, and head and body in
   await client.until(/llo$/)
   expect(chunks).toHaveLength(1)
   expect(chunks[0]).toContain('content-length: 6\r\n')
+  expect(chunks[0]).toContain(`x-own: ${own}\r\n`)
+  expect(chunks[0]).toMatch(/\r\n\r\nh\u00c3\u00a9llo$/)
   client.end()
 })
 

@@ -5,7 +5,7 @@ import { httpHandler } from '../../../protocols/http/consumer.ts'
 import type { HttpScope } from '../../../protocols/http/scope.ts'
 import { MemoryLayer } from '../../../src/layers/memory.ts'
 import { URLRouter } from '../../../src/routing/url-router.ts'
-import { reason } from '../../../src/runtime/errors.ts'
+import { SignalboxError, reason } from '../../../src/runtime/errors.ts'
 import { serveHttp, text, type HttpApplication } from './support.ts'
 
 const layer = new MemoryLayer()
@@ -28,6 +28,8 @@ test('an application that raises is a 500, one that says nothing too, and no rul
   }
   expect((await ask(raises).response()).status).toBe(500)
   expect((await ask(async () => undefined).response()).status).toBe(500)
+  const busy = () => Promise.reject(new SignalboxError('queue_full', 'no'))
+  expect((await ask(busy).response()).status).toBe(503)
   const routes = URLRouter([{ path: '/known', app: text('known') }]) as HttpApplication
   expect((await ask(routes, { path: '/known' }).response()).text).toBe('known')
   expect((await ask(routes, { path: '/unknown' }).response()).status).toBe(404)

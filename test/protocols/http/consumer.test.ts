@@ -23,6 +23,50 @@ test('a handler function gets the request and answers with a Response', async ()
   expect(await response.json()).toEqual({ method: 'GET', path: '/café', name: 'ann', accept: 'text/html' })
 })
 
+test('a handler answers with plain values too: status, headers, and a text, bytes or JSON', async () => {
+  await using server = await serveHttp(
+    httpHandler(async ({ path }) => {
+      if (path === '/bytes') return { body: Buffer.from([0, 127, 128, 255]) }
+      if (path === '/json') return { status: 201, headers: { 'X-Own': ['a', 'b'] }, json: { name: 'Zoë' } }
+      if (path === '/html') return { headers: { 'Content-Type': 'text/html' }, body: '<p>héllo' }
+      return path === '/empty' ? {} : { body: 'héllo' }
+    }),
+  )
+  const ask = async (path: string) => {
+    const { status, headers, ...response } = await fetch(server.url + path).then(async (got) => ({
+      status: got.status,
+      headers: got.headers,
+      bytes: Buffer.from(await got.arrayBuffer()),
+    }))
+    return { status, type: headers.get('content-type'), own: headers.get('x-own'), bytes: response.bytes }
+  }
+  const plain = { status: 200, type: null, own: null }
+  const text = 'text/plain;charset=UTF-8'
+  expect(await ask('/')).toEqual({ ...plain, type: text, bytes: Buffer.from('héllo') })
+  expect(await ask('/html')).toEqual({ ...plain, type: 'text/html', bytes: Buffer.from('<p>héllo') })
+  expect(await ask('/bytes')).toEqual({ ...plain, bytes: Buffer.from([0, 127, 128, 255]) })
+  expect(await ask('/empty')).toEqual({ ...plain, bytes: Buffer.alloc(0) })
+  expect(await ask('/json')).toEqual({
+    status: 201,
+    type: 'application/json',
+    own: 'a, b',
+    bytes: Buffer.from('{"name":"Zoë"}'),
+  })
+})
+
+test('plain values that are thrown are the answer, and an error with a status is none', async () => {
+  await using server = await serveHttp(
+    httpHandler(({ path }) => {
+      // oxlint-disable-next-line typescript/only-throw-error -- what this test is about
+      if (path === '/answer') throw { status: 403, body: 'not yours' }
+      throw Object.assign(new Error('secret'), { status: 403 })
+    }),
+  )
+  const refused = await fetch(`${server.url}/answer`)
+  expect([refused.status, await refused.text()]).toEqual([403, 'not yours'])
+  expect((await fetch(`${server.url}/error`)).status).toBe(500)
+})
+
 test('a body is read as bytes, text, JSON or as it comes', async () => {
   await using server = await serveHttp(
     httpHandler(async (request) => {
@@ -219,6 +263,45 @@ test('a message handler that raises ends the response', async () => {
   await client.closed
   await server.test.idle()
   expect(server.test.outcomes[0]).toMatchObject({ kind: 'raised' })
+})
+
+interface LateWord {
+  readonly type: 'late.word'
+  readonly word: string
+}
+
+test('who opens the channel in the middle of its handler gets messages from then on', async () => {
+  class Late extends HttpConsumer {
+    readonly #told = Promise.withResolvers<string>()
+
+    override async handle() {
+      await this.layer.groupAdd('late', this.context.channel)
+      await this.groupSend<LateWord>('late', { type: 'late.word', word: 'hello' })
+      return { body: await this.#told.promise }
+    }
+
+    'late.word'({ word }: LateWord): void {
+      this.#told.resolve(word)
+    }
+  }
+  await using server = await serveHttp(Late.asApplication())
+  expect(await (await fetch(server.url)).text()).toBe('hello')
+  await server.test.idle()
+  expect(server.test.layer.stats()).toMatchObject({ channels: 0, groups: 0 })
+})
+
+test('a handler that only answers opens no channel', async () => {
+  let channels: number | undefined
+  class Plain extends HttpConsumer {
+    override handle() {
+      this.log.debug({}, 'it may look at the rest of its context')
+      channels = server.test.layer.stats().channels
+      return { body: String(this.signal.aborted) }
+    }
+  }
+  await using server = await serveHttp(Plain.asApplication())
+  expect(await (await fetch(server.url)).text()).toBe('false')
+  expect(channels).toBe(0)
 })
 
 test('a handler that does not read the body leaves it to the server', async () => {

@@ -29,6 +29,19 @@ test('an application that raises before it answered: 500 without details, and th
   expect(answer).not.toContain('hunter2')
 })
 
+test.each(['queue_full', 'timed_out', 'closing'] as const)(
+  'an application that raises %s: 503, and when to come again',
+  async (code) => {
+    const answer = await answerTo(async () => {
+      throw new SignalboxError(code, 'the password is hunter2')
+    })
+    expect(answer).toMatch(
+      /^HTTP\/1\.1 503 Service Unavailable\r\n[^]*retry-after: 1\r\n[^]*\r\n\r\nService Unavailable\n/,
+    )
+    expect(answer).not.toContain('hunter2')
+  },
+)
+
 test('an application that raises after its start, before any of it is sent: 500', async () => {
   const answer = await answerTo(async (_scope, _receive, send) => {
     await send(start)

@@ -1,0 +1,33 @@
+/** A handler's answer as plain values, and the events that it is. */
+import type { HttpAnswer } from './request.ts'
+import type { HttpResponseBody, HttpResponseStart } from './scope.ts'
+
+type Pair = readonly [name: string, value: string]
+
+const textType: Pair = ['content-type', 'text/plain;charset=UTF-8']
+const jsonType: Pair = ['content-type', 'application/json']
+
+/** The content type of a text and of JSON is that of a web-standard Response, unless the answer names one. */
+export function startOf({ status = 200, headers, body, json }: HttpAnswer): HttpResponseStart {
+  const pairs: Pair[] = []
+  let typed = false
+  for (const [given, value] of headers ? Object.entries(headers) : []) {
+    const name = given.toLowerCase()
+    if (name === 'content-type') typed = true
+    if (typeof value === 'string') pairs.push([name, value])
+    else for (const each of value) pairs.push([name, each])
+  }
+  if (!typed && json !== undefined) pairs.push(jsonType)
+  else if (!typed && typeof body === 'string') pairs.push(textType)
+  return { type: 'http.response.start', status, headers: pairs }
+}
+
+export function bodyOf({ body, json }: HttpAnswer): HttpResponseBody {
+  const content = json === undefined ? body : JSON.stringify(json)
+  return content === undefined ? { type: 'http.response.body' } : { type: 'http.response.body', body: content }
+}
+
+/** Whether something that a handler has thrown is its answer. */
+export function isAnswer(value: unknown): value is HttpAnswer {
+  return typeof value === 'object' && value !== null && !Error.isError(value) && 'status' in value
+}

@@ -1,0 +1,58 @@
+/** A web-standard Response as the events of its scope. */
+import type { HttpProtocol } from './scope.ts'
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>
+
+/** Where it goes. */
+export interface ResponseTarget {
+  send(event: HttpProtocol['send']): Promise<void>
+  /** Aborted when the peer leaves: the stream is cancelled then. */
+  readonly signal: AbortSignal
+}
+
+/** Whether a reply is one, of whichever library or realm. */
+export function isResponse(reply: object): reply is Response {
+  return 'bodyUsed' in reply
+}
+
+export async function sendResponse({ status, headers, body }: Response, target: ResponseTarget): Promise<void> {
+  await target.send({ type: 'http.response.start', status, headers: [...headers] })
+  if (body) await sendAll(body.getReader(), target)
+  else await target.send({ type: 'http.response.body' })
+}
+
+async function sendAll(reader: Reader, target: ResponseTarget): Promise<void> {
+  const first = await reader.read()
+  const next = reader.read()
+  // A body of one part is sent whole, with its length; of a slow stream the first part is sent when it is there.
+  const whole = first.done || (await Promise.race([next.then(({ done }) => done), soon()]))
+  if (whole) return target.send({ type: 'http.response.body', ...(first.value && { body: first.value }) })
+  await target.send({ type: 'http.response.body', body: first.value, moreBody: true })
+  await stream(reader, next, target)
+}
+
+async function stream(reader: Reader, second: ReturnType<Reader['read']>, target: ResponseTarget): Promise<void> {
+  const { signal } = target
+  const cancel = () => void reader.cancel(signal.reason).catch(() => undefined)
+  signal.addEventListener('abort', cancel, { once: true })
+  try {
+    let part = await second
+    while (!part.done) {
+      await target.send({ type: 'http.response.body', body: part.value, moreBody: true })
+      part = await reader.read()
+    }
+    await target.send({ type: 'http.response.body' })
+  } catch (error) {
+    cancel()
+    throw error
+  } finally {
+    signal.removeEventListener('abort', cancel)
+  }
+}
+
+/** A turn of the event loop later, with `false`. */
+function soon(): Promise<false> {
+  return new Promise((resolve) => {
+    setImmediate(resolve, false)
+  })
+}
