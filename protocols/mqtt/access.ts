@@ -59,7 +59,8 @@ export class Rights {
   readonly username: string
   readonly #publish: readonly (readonly FilterLevel[])[]
   readonly #subscribe: readonly (readonly FilterLevel[])[]
-  readonly #known = { publish: new Map<string, boolean>(), read: new Map<string, boolean>() }
+  #mayPublish: Map<string, boolean> | undefined
+  #mayRead: Map<string, boolean> | undefined
 
   constructor(rules: TopicRules, username: string, clientId: string) {
     this.username = username
@@ -69,7 +70,8 @@ export class Rights {
   }
 
   mayPublish(topic: string): boolean {
-    return !isReserved(topic) && takes(this.#publish, topic, this.#known.publish)
+    if (isReserved(topic)) return false
+    return takesAll(this.#publish, topic) || takes(this.#publish, topic, (this.#mayPublish ??= new Map()))
   }
 
   /** Whether all that the filter takes may be read. */
@@ -78,12 +80,20 @@ export class Rights {
   }
 
   mayRead(topic: string): boolean {
-    return takes(this.#subscribe, topic, this.#known.read)
+    return takesAll(this.#subscribe, topic) || takes(this.#subscribe, topic, (this.#mayRead ??= new Map()))
   }
 }
 
+/** Rules without a placeholder are the same for every client. */
+const fixed = new Map<string, readonly (readonly FilterLevel[])[]>()
+
 /** No rule at all, when a name that it asks for is empty. */
 function filled(filter: string, username: string, clientId: string): readonly (readonly FilterLevel[])[] {
+  if (!/%[uc]/.test(filter)) {
+    const known = fixed.get(filter) ?? [parseFilter(filter)]
+    fixed.set(filter, known)
+    return known
+  }
   const levels: FilterLevel[] = []
   for (const level of parseFilter(filter)) {
     if (typeof level === 'string' || !/%[uc]/.test(level.text)) {
@@ -102,9 +112,13 @@ function coveredBy(filters: readonly (readonly FilterLevel[])[], levels: readonl
   return filters.some((filter) => covers(filter, levels))
 }
 
-/** Every message is asked about: what was found is kept, and a rule for everything is not looked into. */
+/** A rule for everything is not looked into. */
+function takesAll(filters: readonly (readonly FilterLevel[])[], topic: string): boolean {
+  return filters[0]?.[0] === '#' && !topic.startsWith('$')
+}
+
+/** Every message is asked about: what was found is kept. */
 function takes(filters: readonly (readonly FilterLevel[])[], topic: string, known: Map<string, boolean>): boolean {
-  if (filters[0]?.[0] === '#' && !topic.startsWith('$')) return true
   const before = known.get(topic)
   if (before !== undefined) return before
   const found = filters.some((filter) => filterMatches(filter, topic))

@@ -5,6 +5,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { join, resolve } from 'node:path'
 import { createServer as createSecureServer, type TlsOptions } from 'node:tls'
 import type { Adapter, HttpHost, Listener, Services, TlsFiles } from '../../src/asgi/adapter.ts'
+import type { StoredRecord } from '../../src/asgi/delivery.ts'
 import { hasCode, reason, SignalboxError } from '../../src/runtime/errors.ts'
 import { addressText } from '../../src/runtime/options.ts'
 import { Broker } from './broker.ts'
@@ -18,9 +19,11 @@ const spareConnections = 1000
 
 export const adapter: Adapter<MqttProtocol, MqttOptions> = {
   async start(options, services) {
-    const folder = options.persistence === 'disk' ? join(services.data, 'mqtt') : undefined
+    const { persistence } = options
+    const redis = persistence === 'auto' ? services.redis : undefined
+    const folder = redis || persistence === 'memory' ? undefined : join(services.data, 'mqtt')
     const server = await createListener(options, services)
-    const broker = await Broker.open(options, services, folder)
+    const broker = await Broker.open(options, services, { redis, folder })
     const endpoint = new Endpoint(server, (source, peers) => broker.accept(source, peers))
     try {
       await endpoint.listen(options)
@@ -79,6 +82,10 @@ class MqttListener implements Listener {
     return this.#parts.broker.connections
   }
 
+  deliver(record: StoredRecord): Promise<void> {
+    return this.#parts.broker.attempts.attempt(record as StoredRecord<MqttProtocol>) // the journal keeps the protocols apart
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#open = false
     const { broker, endpoint } = this.#parts
@@ -113,6 +120,8 @@ class Endpoint {
   /** @throws SignalboxError `listen_failed`. */
   async listen({ address, maxClients }: MqttOptions): Promise<void> {
     this.#server.maxConnections = maxClients + spareConnections
+    // In a cluster a full process would hand a connection on to the next, and that on again.
+    Object.assign(this.#server, { dropMaxConnection: true })
     try {
       this.#server.listen({ host: address.host, port: address.port })
       await once(this.#server, 'listening')

@@ -2,76 +2,116 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { AedesOptions, Client, PublishPacket } from 'aedes'
-import type { Services } from '../../src/asgi/adapter.ts'
+import type { Services, SharedRedis } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
+import { Attempts } from './attempts.ts'
 import { Access, returnCodes, type ReturnCode, type TopicRules } from './access.ts'
 import { Gate, type GateLimits } from './gate.ts'
 import { GuardedAedes, type Sessions } from './guarded-aedes.ts'
 import type { MqttOptions } from './options.ts'
-import type { MqttProtocol } from './scope.ts'
+import type { MqttProtocol, MqttPublishSend } from './scope.ts'
+import { packetOf } from './send.ts'
 import { Session, type Peers, type SessionContext } from './session.ts'
-import { openStore, type SessionStore, type StorePolicy } from './store.ts'
+import type { BrokerParts, SharedPolicy } from './redis-store.ts'
+import { openStore, type Store } from './store.ts'
 
-export type BrokerServices = Pick<Services<MqttProtocol>, 'open' | 'resolve' | 'unrouted' | 'failed' | 'log'>
+export type BrokerServices = Pick<
+  Services<MqttProtocol>,
+  'open' | 'resolve' | 'refused' | 'unrouted' | 'failed' | 'journal' | 'closeTimeout' | 'log'
+>
 
 const everything: TopicRules = { publish: ['#'], subscribe: ['#'] }
 
 /** Deliveries to subscribers at a time: one that does not read holds up no more than its own. */
 const concurrency = 1000
+/** What may wait for a client that does not read, when those who publish to it are on other gateways and cannot be slowed. */
+const unreadLimit = 4 * 2 ** 20
+/** Messages of applications that wait for Redis; further ones fail. */
+const maxWaiting = 10_000
 /** MQTT 3.1 has a shorter limit for client ids; ours is looked at by the session. */
 const anyLength = 200_000
 
+/** Where sessions and retained messages are kept: in a folder, in a Redis with those of other gateways, or in memory. */
+export interface StorePlace {
+  readonly folder?: string | undefined
+  readonly redis?: SharedRedis | undefined
+}
+
 export class Broker {
+  /** At what is stored. */
+  readonly attempts: Attempts
   readonly #aedes: GuardedAedes
-  readonly #store: SessionStore
+  readonly #store: Store
   readonly #limits: GateLimits
   readonly #context: SessionContext
   readonly #byClient: Sessions
+  readonly #refused: (code: number) => void
   readonly #connections = new Set<Session>()
   #closing = false
   #publishing = 0
   #quiet: (() => void) | undefined
 
-  /** Keeps sessions and retained messages in this folder; undefined: in memory. @throws SignalboxError `listen_failed`. */
-  static async open(options: MqttOptions, services: BrokerServices, folder: string | undefined): Promise<Broker> {
+  /** @throws SignalboxError `listen_failed`. */
+  static async open(options: MqttOptions, services: BrokerServices, place: StorePlace): Promise<Broker> {
     const { log } = services
     const byClient: Sessions = new WeakMap()
-    const store = await openStore(folder, {
+    const sessions = new Map<string, Session>()
+    const dropped = dropCounter(log)
+    const policy: SharedPolicy = {
       maxQueued: options.maxQueued,
       maxRetained: options.maxRetained,
+      sessionExpiry: options.sessionExpiry,
+      maxMessage: Math.max(4 * options.maxPacketSize, 2 ** 20),
       mayKeep: (client, subscription) => byClient.get(client)?.subscriptions.grants(subscription) ?? false,
-      dropped: dropCounter(log),
+      dropped: (what, setting) => dropped(what, `MQTT: a message was not kept: see ${setting}`),
+      rejected: (why) => dropped({ why }, 'MQTT: something in Redis is no message of a gateway'),
+      expired: (count) => log.info({ sessions: count }, 'MQTT: sessions that nobody took up were deleted'),
       failed: (error) => log.error({ err: error }, 'the sessions of MQTT failed'),
-    })
-    const broker = new Broker(options, services, { store, byClient })
-    await broker.#aedes.listen()
+      letGo: async (clientId) => {
+        const session = sessions.get(clientId)
+        session?.gate.cut('takeover')
+        await session?.over
+      },
+      catchUp: async (clientId, waiting) => sessions.get(clientId)?.catchUp(waiting),
+    }
+    const parts = { byClient, sessions, ...(await openParts(place, policy, log)) }
+    const broker = new Broker(options, services, parts)
+    try {
+      await broker.#aedes.listen()
+    } catch (error) {
+      await broker.close(AbortSignal.abort())
+      throw error
+    }
     return broker
   }
 
   private constructor(
     options: MqttOptions,
     services: BrokerServices,
-    parts: { store: SessionStore; byClient: Sessions },
+    parts: BrokerParts & { readonly byClient: Sessions; readonly sessions: Map<string, Session> },
   ) {
     const { users, anonymous, handlerTimeout } = options
     const { log } = services
     this.#store = parts.store
     this.#byClient = parts.byClient
+    this.#refused = (code) => services.refused(code)
     this.#limits = options
-    this.#aedes = new GuardedAedes(this.#aedesOptions(options, log), parts.byClient)
+    this.#aedes = new GuardedAedes(this.#aedesOptions(options, log, parts.shared), parts.byClient)
     const isClosing = () => this.#closing
+    const storing = { journal: services.journal, log, patience: services.closeTimeout }
+    const instances = { services, storing, limits: options, handlerTimeout }
+    this.attempts = new Attempts({ ...instances, publish: (event) => this.#publishFor(event) })
     this.#context = {
       store: parts.store,
       access: new Access(users, anonymous === true ? everything : anonymous || undefined),
       log,
-      instances: { services, limits: options, handlerTimeout },
+      instances,
       limits: options,
-      sessions: new Map(),
+      sessions: parts.sessions,
       get closing() {
         return isClosing()
       },
-      brokerId: this.#aedes.id,
       publish: (packet, done) => this.#publish(packet, done),
     }
     this.#listen(log)
@@ -90,7 +130,7 @@ export class Broker {
       return
     }
     const gate = new Gate(source, this.#limits)
-    const client = this.#aedes.handle(gate)
+    const client = this.#aedes.handle(gate as unknown as Duplex) // it has what Aedes uses of one
     const session = new Session(gate, client, peers, this.#context)
     this.#byClient.set(client, session)
     this.#connections.add(session)
@@ -108,6 +148,7 @@ export class Broker {
     await Promise.race([Promise.all(sessions.map(({ gate }) => gate.drain())), aborted])
     for (const session of sessions) session.shutDown()
     await Promise.race([Promise.all(sessions.map(({ over }) => over)), aborted])
+    await Promise.race([this.attempts.close(), aborted])
     await Promise.race([this.#settled(), aborted])
     const { promise: closed, resolve } = Promise.withResolvers<void>()
     this.#aedes.close(resolve)
@@ -115,13 +156,14 @@ export class Broker {
     await this.#store.destroy()
   }
 
-  #aedesOptions(options: MqttOptions, log: Log): AedesOptions {
+  #aedesOptions(options: MqttOptions, log: Log, shared: BrokerParts['shared']): AedesOptions {
     const { maxTopicLevels, connectTimeout, drainTimeout } = options
     const attempt = containing(log)
     return {
       // Messages wait for clients in the order of these ids, also those of earlier runs.
       id: `${Date.now().toString(36).padStart(9, '0')}-${randomBytes(4).toString('hex')}`,
       persistence: this.#store,
+      ...shared,
       concurrency,
       maxTopicLevels,
       connectTimeout,
@@ -153,8 +195,14 @@ export class Broker {
           (error) => done(error ?? null, granted ? subscription : null),
         )
       },
-      authorizeForward: (client, packet) =>
-        this.#of(client)?.subscriptions.forwards(packet, client.id) ? packet : null,
+      authorizeForward: (client, packet) => {
+        const session = this.#of(client)
+        if (shared && session && session.gate.writableLength > unreadLimit) {
+          // What it has not acknowledged waits for it in its session.
+          session.gate.cut('closed', new Error(`it does not read the ${unreadLimit} bytes that wait for it`))
+        }
+        return session?.forwards(packet) ? packet : null
+      },
     }
   }
 
@@ -169,13 +217,15 @@ export class Broker {
     } catch (error) {
       log.error({ err: error }, 'an MQTT client could not be let in')
     }
-    if (code === undefined) done(null, true)
-    else done(Object.assign(new Error(`CONNACK ${code}`), { returnCode: code }), null)
+    if (code === undefined) return done(null, true)
+    this.#refused(code)
+    done(Object.assign(new Error(`CONNACK ${code}`), { returnCode: code }), null)
   }
 
   #listen(log: Log): void {
     const aedes = this.#aedes
     aedes.on('connackSent', ({ returnCode }, client) => returnCode === 0 && this.#of(client)?.accepted())
+    aedes.on('clientReady', (client) => this.#of(client)?.ready())
     aedes.on('clientDisconnect', (client) => this.#of(client)?.unregistered())
     aedes.on('subscribe', (subscriptions, client) => this.#of(client)?.subscribed(subscriptions))
     aedes.on('unsubscribe', (filters, client) => this.#of(client)?.unsubscribed(filters))
@@ -187,12 +237,22 @@ export class Broker {
 
   #publish(packet: PublishPacket, done: (error?: Error) => void): void {
     if (this.#aedes.closed) return done(new SignalboxError('closing', 'the MQTT broker is closed'))
+    if (!this.#store.ready && this.#publishing >= maxWaiting)
+      return done(new SignalboxError('send_failed', `Redis is away, and ${maxWaiting} messages wait for it`))
     this.#publishing++
     this.#aedes.publish(packet, (error) => {
       this.#publishing--
       if (this.#publishing === 0) this.#quiet?.()
       done(error)
     })
+  }
+
+  /** What an application says whose client is not there: to the others. */
+  async #publishFor(event: MqttPublishSend): Promise<void> {
+    if (event.direct) return
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#publish(packetOf(event), (error) => (error ? reject(error) : resolve()))
+    await promise
   }
 
   #settled(): Promise<void> {
@@ -223,12 +283,19 @@ function containing(log: Log) {
   }
 }
 
+async function openParts(place: StorePlace, policy: SharedPolicy, log: Log): Promise<BrokerParts> {
+  if (!place.redis) return { store: await openStore(place.folder, policy) }
+  // Loaded only where there is one.
+  const { openRedisStore } = await import('./redis-store.ts')
+  return openRedisStore(place.redis, policy, log)
+}
+
 /** Says it the first time, the tenth, the hundredth. */
-function dropCounter(log: Log): StorePolicy['dropped'] {
+function dropCounter(log: Log): (what: object, message: string) => void {
   let dropped = 0
-  return (what, setting) => {
+  return (what, message) => {
     dropped++
-    if (/^10*$/.test(String(dropped))) log.warn({ ...what, dropped }, `MQTT: a message was not kept: see ${setting}`)
+    if (/^10*$/.test(String(dropped))) log.warn({ ...what, dropped }, message)
   }
 }
 

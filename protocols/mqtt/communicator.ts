@@ -87,7 +87,7 @@ export class MqttCommunicator {
   ): Promise<void> {
     const bytes = new Uint8Array(Buffer.from(payload as Uint8Array))
     const event: PublishDraft = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup, params: {} }
-    await this.#settled((done) => this.#instances.publish(event, done))
+    await this.#settled((done) => this.#instances.publish(event, { done }))
   }
 
   /** Tells the instances that are open; resolves when they have handled it. */

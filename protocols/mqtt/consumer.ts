@@ -1,5 +1,7 @@
-/** The base of MQTT consumers: one object for a client's connection, or below a TopicRouter for one of its rules. */
+/** The bases of MQTT consumers: one object for a client's connection, or below a TopicRouter for one of its rules. */
+import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
+import { blocking } from '../../src/runtime/blocking.ts'
 import type {
   MqttConnect,
   MqttDisconnect,
@@ -11,54 +13,54 @@ import type {
   Qos,
 } from './scope.ts'
 
-export abstract class MqttConsumer extends Consumer<MqttProtocol> {
+export abstract class MqttConsumer<K extends Kind = Async> extends Consumer<MqttProtocol, K> {
   protected readonly lastEvent = 'mqtt.disconnect'
 
   protected override disconnectEvent(): MqttDisconnect {
     return { type: 'mqtt.disconnect', reason: 'error' }
   }
 
-  async 'mqtt.connect'(_event: MqttConnect): Promise<void> {
-    await this.connect()
+  'mqtt.connect'(_event: MqttConnect): void | Promise<void> {
+    return this.connect()
   }
 
-  async 'mqtt.publish'(event: MqttPublish): Promise<void> {
-    await this.message(event)
+  'mqtt.publish'(event: MqttPublish): void | Promise<void> {
+    return this.message(event)
   }
 
-  async 'mqtt.subscribe'({ filter, qos }: MqttSubscribe): Promise<void> {
-    await this.subscribed(filter, qos)
+  'mqtt.subscribe'({ filter, qos }: MqttSubscribe): void | Promise<void> {
+    return this.subscribed(filter, qos)
   }
 
-  async 'mqtt.unsubscribe'({ filter }: MqttUnsubscribe): Promise<void> {
-    await this.unsubscribed(filter)
+  'mqtt.unsubscribe'({ filter }: MqttUnsubscribe): void | Promise<void> {
+    return this.unsubscribed(filter)
   }
 
-  async 'mqtt.disconnect'({ reason }: MqttDisconnect): Promise<void> {
-    await this.disconnect(reason)
+  'mqtt.disconnect'({ reason }: MqttDisconnect): void | Promise<void> {
+    return this.disconnect(reason)
   }
 
   /** The client connects: `accept()` or `close()`. Also called when a fresh consumer follows one that raised. */
-  async connect(): Promise<void> {
-    await this.accept()
+  connect(): void | Promise<void> {
+    return this.accept()
   }
 
   /** The client published. Raising counts the message as failed; the client stays connected and knows nothing of it. */
-  async message(_publish: MqttPublish): Promise<void> {}
+  message(_publish: MqttPublish): void | Promise<void> {}
 
-  async subscribed(_filter: string, _qos: Qos): Promise<void> {}
+  subscribed(_filter: string, _qos: Qos): void | Promise<void> {}
 
-  async unsubscribed(_filter: string): Promise<void> {}
+  unsubscribed(_filter: string): void | Promise<void> {}
 
   /** The client is gone; what is published here still reaches the others. */
-  async disconnect(_reason: string): Promise<void> {}
+  disconnect(_reason: string): void | Promise<void> {}
 
-  accept(): Promise<void> {
+  accept(): K['sent'] {
     return this.send({ type: 'mqtt.accept' })
   }
 
   /** Before `accept()` refuses the client; after it, cuts the connection. */
-  close(): Promise<void> {
+  close(): K['sent'] {
     return this.send({ type: 'mqtt.close' })
   }
 
@@ -67,7 +69,13 @@ export abstract class MqttConsumer extends Consumer<MqttProtocol> {
     topic: string,
     payload: Uint8Array | string,
     options: Pick<MqttPublishSend, 'qos' | 'retain' | 'direct'> = {},
-  ): Promise<void> {
+  ): K['sent'] {
     return this.send({ type: 'mqtt.publish', topic, payload, ...options })
   }
+}
+
+/** The same for handlers that block: on a worker thread, with plain methods. */
+export abstract class SyncMqttConsumer extends MqttConsumer<Sync> {
+  static readonly [blocking]: boolean = true
+  static readonly moveBytes: boolean = false
 }

@@ -1,11 +1,13 @@
 /** Cuts a stream of bytes into MQTT control packets, however the bytes were chunked. */
 import { packetLength, packetType, packetTypes, ProtocolViolation } from './packet.ts'
 
+const noBytes = Buffer.alloc(0)
+
 /** Holds at most one packet that has not come completely; its length is known, and limited, after five bytes. */
 export class Framer {
   readonly #maxPacketSize: number
   /** What has come; from `#at` on it was not taken. */
-  #bytes: Buffer = Buffer.alloc(0)
+  #bytes: Buffer = noBytes
   #at = 0
   /** The larger buffer of our own that `#bytes` is the start of, while we collect. */
   #room: Buffer | undefined
@@ -47,10 +49,14 @@ export class Framer {
     }
     if (bytes.length - start < length) return undefined
     this.#first = false
-    this.#at = start + length
+    const end = start + length
+    // Of what was taken nothing is held: a client that is idle holds no buffer.
+    const isTaken = end === bytes.length
+    this.#bytes = isTaken ? noBytes : bytes
+    this.#at = isTaken ? 0 : end
     // What follows must not be put over the packet that is given out: its room is not ours any more.
     this.#room = undefined
-    return bytes.subarray(start, start + length)
+    return bytes.subarray(start, end)
   }
 
   #append(chunk: Buffer): void {

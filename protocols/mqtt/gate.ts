@@ -1,5 +1,5 @@
 /** Stands between a client's socket and Aedes: frames and checks packets, keeps their order, and holds back what is too much. */
-import { Duplex } from 'node:stream'
+import { Readable, type Duplex } from 'node:stream'
 import { Framer } from './framer.ts'
 import { Outlet } from './outlet.ts'
 import {
@@ -27,12 +27,16 @@ const backlogLimit = { bytes: 64 * 1024, packets: 1024 }
 const signOfLife = 1024
 const pingResponse = Buffer.from([0xd0, 0])
 
+/** Packets that Aedes has not read; then no more pass. */
+const readLimit = 64 * 1024
+
 /**
- * The stream that Aedes reads and writes. At most `window` packets have passed to Aedes and are not `settled()`; the others
- * wait here, in order, and when enough wait the socket is paused. PINGREQ is answered from here, past all that waits: a slow
- * application costs no client its connection.
+ * The stream that Aedes reads, and writes to. It does both at once, without the buffers of streams: what passes waits in one
+ * piece until it is read, and what is written goes to the outlet, which collects the pieces of a turn. At most `window`
+ * packets have passed to Aedes and are not `settled()`; the others wait here, in order, and when enough wait the socket is
+ * paused. PINGREQ is answered from here, past all that waits: a slow application costs no client its connection.
  */
-export class Gate extends Duplex {
+export class Gate extends Readable {
   /** Who ended the connection, as far as it can be told from here. */
   reason: EndReason = 'closed'
   readonly #source: Duplex
@@ -51,8 +55,10 @@ export class Gate extends Duplex {
   #passed = 0
   #passedBytes = 0
   #passedExactlyOnce = 0
-  /** Aedes has room. */
-  #wanted = true
+  /** Aedes waits until the client has read. */
+  #owesDrain = false
+  /** What has passed and is not read. */
+  #unread: Buffer | undefined
   #pumping = false
   #cut = false
   #disconnectTimer: NodeJS.Timeout | undefined
@@ -63,11 +69,11 @@ export class Gate extends Duplex {
   #idle: (() => void) | undefined
 
   constructor(source: Duplex, limits: GateLimits) {
-    super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 })
+    super()
     this.#source = source
     this.#limits = limits
     this.#framer = new Framer(limits.maxPacketSize)
-    this.#outlet = new Outlet(source, () => this.#pump())
+    this.#outlet = new Outlet(source, () => this.#onRoom())
     source.on('data', (chunk: Buffer) => this.#onData(chunk))
     source.on('end', () => this.#onEnd())
     source.on('close', () => this.#onEnd())
@@ -77,6 +83,11 @@ export class Gate extends Duplex {
   /** How many bytes have come from the client and have not passed. */
   get heldBytes(): number {
     return this.#waitingBytes + this.#framer.buffered
+  }
+
+  /** How many bytes wait for the client to read them. */
+  get writableLength(): number {
+    return this.#outlet.waiting
   }
 
   /** How many packets have passed and are not settled. */
@@ -129,20 +140,23 @@ export class Gate extends Duplex {
     this.destroy(error)
   }
 
-  override _read(): void {
-    this.#wanted = true
-    this.#pump()
+  /** All that has passed; null when there is nothing. Streams themselves ask for 0 bytes. */
+  override read(size?: number | null): Buffer | null {
+    const unread = this.#unread
+    if (!unread || size === 0) return null
+    this.#unread = undefined
+    // Later: what passes then is read after this.
+    if (unread.length >= readLimit) process.nextTick(() => this.#pump())
+    return unread
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#outlet.write([chunk], done)
-  }
-
-  override _writev(chunks: { readonly chunk: Buffer }[], done: () => void): void {
-    this.#outlet.write(
-      chunks.map(({ chunk }) => chunk),
-      done,
-    )
+  /** Pieces of packets, from Aedes. False: the client does not read; 'drain' follows when it has, or is gone. */
+  write(piece: Uint8Array | string): boolean {
+    if (this.destroyed) return true
+    this.#outlet.write(piece)
+    if (!this.#outlet.isClogged) return true
+    this.#owesDrain = true
+    return false
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -151,11 +165,21 @@ export class Gate extends Duplex {
     clearTimeout(this.#keepaliveTimer)
     this.#waiting.length = 0
     this.#waitingBytes = 0
+    this.#unread = undefined
     this.#outlet.close()
     done(error)
   }
 
   // From the client.
+
+  /** It has read. */
+  #onRoom(): void {
+    if (this.#owesDrain && !this.#outlet.isClogged) {
+      this.#owesDrain = false
+      this.emit('drain')
+    }
+    this.#pump()
+  }
 
   #onData(chunk: Buffer): void {
     if (this.destroyed || this.#sealed || this.#violation) return
@@ -186,12 +210,12 @@ export class Gate extends Duplex {
 
   #sign(): void {
     this.#bytesSinceSign = 0
-    this.#lastSign = performance.now()
+    if (this.#keepaliveTimer) this.#lastSign = performance.now()
   }
 
   /** [MQTT-3.1.2-24], with one exception: a client whose packets wait because of us is not silent. */
   #watch(silence: number): void {
-    this.#sign()
+    this.#lastSign = performance.now()
     const look = () => {
       if (this.#source.isPaused() && !this.#outlet.isClogged) this.#sign()
       const left = silence - (performance.now() - this.#lastSign)
@@ -264,23 +288,28 @@ export class Gate extends Duplex {
     for (let packet = waiting[0]; packet && this.#mayPass(packet); packet = waiting[++passed]) {
       this.#note(packet)
       if (passed > start && !follows(waiting[passed - 1] as Buffer, packet)) {
-        this.push(inOnePiece(waiting, start, passed))
+        this.#hand(inOnePiece(waiting, start, passed))
         start = passed
       }
     }
     if (passed === 0) return false
-    this.#wanted = this.push(inOnePiece(waiting, start, passed))
+    this.#hand(inOnePiece(waiting, start, passed))
     if (passed === waiting.length) waiting.length = 0
     else waiting.splice(0, passed)
     // Aedes holds 'readable' events against the packets it is busy with, and reads when they are even. It is to read now:
     // how much it is busy with is decided here.
-    for (let tries = 0; tries <= this.#limits.window && this.readableLength > 0; tries++) this.emit('readable')
+    for (let tries = 0; tries <= this.#limits.window && this.#unread; tries++) this.emit('readable')
     return true
+  }
+
+  #hand(packets: Buffer): void {
+    this.#unread = this.#unread ? Buffer.concat([this.#unread, packets]) : packets
   }
 
   #mayPass(packet: Buffer): boolean {
     if (this.#stage === 'connect') return true
-    if (this.#stage !== 'open' || !this.#wanted || this.#outlet.isClogged) return false
+    if (this.#stage !== 'open' || this.#outlet.isClogged) return false
+    if (this.#unread && this.#unread.length >= readLimit) return false
     const { window, maxPacketSize } = this.#limits
     switch (packetType(packet)) {
       case packetTypes.publish:

@@ -3,11 +3,15 @@ import type { PublishPacket } from 'aedes'
 
 type Done = (error?: Error | null) => void
 
-export interface InboundHost {
-  /** The client is gone. */
+/** Of Aedes. */
+export interface InboundClient {
   readonly closed: boolean
-  /** Whether what the broker knows of the client outlives the connection. */
-  readonly lasting: boolean
+  /** What the broker knows of it ends with the connection. */
+  readonly clean: boolean
+}
+
+export interface InboundHost {
+  readonly client: InboundClient
   /** Whether the client may publish this; a refusal is counted. */
   allowed(packet: PublishPacket): boolean
   /** Whether this message of QoS 2 was published before. Never rejects. */
@@ -49,11 +53,13 @@ export class Inbound {
   /** Aedes is told to go on with it: except with QoS 2 it hands it back before it returns. */
   #handing: Entry | undefined
   /** Those with QoS 2 that Aedes goes on with. */
-  readonly #storing = new Map<PublishPacket, Entry>()
+  #storing: Map<PublishPacket, Entry> | undefined
   /** Handed back with QoS 1, and not acknowledged yet. */
   readonly #unacknowledged: Entry[] = []
+  /** How many with QoS 1 are handed back and not brokered. */
+  #brokering = 0
   /** Messages of QoS 2 that the store does not know yet, by packet identifier. */
-  readonly #incomplete = new Set<number>()
+  #incomplete: Set<number> | undefined
   /** None may follow until this one is brokered. */
   #alone: Entry | undefined
   #arrived: (() => void) | undefined
@@ -81,7 +87,7 @@ export class Inbound {
 
   /** What Aedes hands back: undefined for what is not from `publish`. */
   handedBack(packet: PublishPacket): Returned | undefined {
-    const entry = this.#handing?.packet === packet ? this.#handing : this.#storing.get(packet)
+    const entry = this.#handing?.packet === packet ? this.#handing : this.#storing?.get(packet)
     if (!entry) return undefined
     packet.qos = entry.qos
     return { dropped: entry.dropped, done: (error) => this.#brokered(entry, error) }
@@ -118,16 +124,17 @@ export class Inbound {
   /** [MQTT-4.3.3-2]: a repetition is acknowledged, and the application does not see it. */
   #lookUp(entry: Entry): void {
     const id = entry.packet.messageId ?? 0
-    if (this.#incomplete.has(id)) {
+    const incomplete = (this.#incomplete ??= new Set())
+    if (incomplete.has(id)) {
       entry.repeated = true
       return
     }
-    this.#incomplete.add(id)
+    incomplete.add(id)
     entry.unknown = true
     void this.#host.isRepeated(entry.packet).then((repeated) => {
       entry.unknown = false
       entry.repeated = repeated
-      if (repeated) this.#incomplete.delete(id)
+      if (repeated) incomplete.delete(id)
       while (this.#arriving[0] && !this.#arriving[0].unknown) this.#deliver(this.#arriving.shift() as Entry) // just seen
       if (this.#arriving.length === 0) this.#arrived?.()
     })
@@ -140,22 +147,38 @@ export class Inbound {
 
   #ready(entry: Entry): void {
     entry.ready = true
-    // [MQTT-4.6.0-6]
-    while (!this.#alone && this.#entries[0]?.ready) this.#handBack(this.#entries.shift() as Entry) // just seen
+    this.#goOn()
+  }
+
+  /** [MQTT-4.6.0-6] */
+  #goOn(): void {
+    for (let [next] = this.#entries; next?.ready && !this.#mustWait(next); [next] = this.#entries) {
+      this.#entries.shift()
+      this.#handBack(next)
+    }
+  }
+
+  /** What is stored for nobody would overtake what is. */
+  #mustWait({ qos, dropped }: Entry): boolean {
+    return this.#alone !== undefined || (qos === 0 && !dropped && this.#brokering > 0)
   }
 
   #handBack(entry: Entry): void {
     const { packet, qos, done } = entry
+    const { client } = this.#host
     if (entry.repeated) {
       this.#host.settled(packet.length ?? 0, qos)
       return done(null)
     }
     // What Aedes stores before it brokers it would be overtaken by what comes after it.
     if (qos === 2 || packet.retain) this.#alone = entry
-    if (qos === 1) this.#unacknowledged.push(entry)
+    if (qos === 1) {
+      this.#unacknowledged.push(entry)
+      this.#brokering++
+    }
     // With QoS 0 Aedes brokers it, and leaves the rest to us. Of a client that is gone it would not even do that.
-    if (qos === 1 || (qos === 2 && this.#host.closed && !this.#host.lasting)) packet.qos = 0
-    if (packet.qos === 2) this.#storing.set(packet, entry)
+    if (qos === 1 || (qos === 2 && client.closed && client.clean)) packet.qos = 0
+    if (packet.qos === 2) (this.#storing ??= new Map()).set(packet, entry)
     const before = this.#handing
     this.#handing = entry
     done(null)
@@ -164,14 +187,14 @@ export class Inbound {
 
   #brokered(entry: Entry, error: unknown): void {
     const { packet, qos } = entry
-    if (qos === 2) this.#storing.delete(packet)
+    if (qos === 2) this.#storing?.delete(packet)
     // With an error Aedes closes the connection, and the client will try again.
     if (qos === 1 && !error) this.#acknowledge(entry)
-    else if (qos === 2) this.#incomplete.delete(packet.messageId ?? 0)
+    else if (qos === 2) this.#incomplete?.delete(packet.messageId ?? 0)
     this.#host.settled(packet.length ?? 0, qos)
-    if (this.#alone !== entry) return
-    this.#alone = undefined
-    while (!this.#alone && this.#entries[0]?.ready) this.#handBack(this.#entries.shift() as Entry) // just seen
+    if (qos === 1) this.#brokering--
+    if (this.#alone === entry) this.#alone = undefined
+    this.#goOn()
   }
 
   /** In the order in which they came [MQTT-4.6.0-2]. */

@@ -2,6 +2,7 @@
 import type { Unrouted } from '../../src/asgi/adapter.ts'
 import type { Params, Resolution } from '../../src/asgi/protocol.ts'
 import type { MqttPublish, MqttScope, Qos } from './scope.ts'
+import { Storing } from './storing.ts'
 import { Slot, type ConnectAnswer, type Settled, type SlotOptions } from './slot.ts'
 
 /** How many topics of a client are remembered with the rule that takes them. */
@@ -12,8 +13,23 @@ export type PublishDraft = Omit<MqttPublish, 'params'> & { params: Params }
 
 interface Target {
   readonly slot: Slot
-  readonly params: Params
+  readonly resolution: Resolution
+  /** With the topic, where rules look at that. */
+  readonly scope: Unrouted<MqttScope>
 }
+
+/** What is known of a publish beside what it says. */
+export interface Arrival {
+  /** Called once; with an error when the application failed on it and nobody will try again. */
+  readonly done: Settled
+  /** What the client knows it by; only asked when it is stored. Left out: by nothing. */
+  readonly key?: (() => string) | undefined
+  /** Said by the gateway in the client's name: nobody sends it again. */
+  readonly isWill?: boolean
+}
+
+/** Events that may wait without the client waiting with them, of rules with `delivery: none`. */
+const mostUnanswered = 100
 
 /** Shared by the adapter and the communicator: what a test sees is what a client gets. */
 export class Instances {
@@ -21,9 +37,10 @@ export class Instances {
   readonly #options: SlotOptions
   /** The instance for the whole connection. */
   #whole: Target | undefined
-  /** By the rule that they belong to. */
-  readonly #slots = new Map<object, Slot>()
-  readonly #topics = new Map<string, Target | undefined>()
+  #storing: Storing | undefined
+  /** By the rule that they belong to. Like the next one made when it is needed: many clients only listen. */
+  #slots: Map<object, Slot> | undefined
+  #topics: Map<string, Target | undefined> | undefined
 
   constructor(scope: Unrouted<MqttScope>, options: SlotOptions) {
     this.#scope = scope
@@ -39,7 +56,7 @@ export class Instances {
   }
 
   /** An event that nobody takes counts as handled. */
-  publish(event: PublishDraft, done: Settled): void {
+  publish(event: PublishDraft, arrival: Arrival): void {
     let target: Target | undefined
     try {
       target = this.#whole ?? this.#route(event.topic)
@@ -47,14 +64,11 @@ export class Instances {
       // A router of the user's that cannot be asked: nobody was opened for this event who could fail on it.
       const scope = { ...this.#scope, topic: event.topic, id: '', params: {}, route: '', state: {} }
       this.#options.services.failed(scope, event, error)
-      return done(error)
+      return arrival.done(error)
     }
-    if (target) {
-      event.params = target.params
-      return target.slot.put(event, event.payload.length, done)
-    }
+    if (target) return this.#give(target, event, arrival)
     this.#options.services.unrouted({ ...this.#scope, topic: event.topic }, event.topic)
-    return done()
+    return arrival.done()
   }
 
   subscribe(filter: string, qos: Qos, done: Settled): void {
@@ -67,35 +81,71 @@ export class Instances {
 
   /** The client is gone. Resolves when what it sent was handled and no instance is left. */
   async end(reason: string): Promise<void> {
-    await Promise.all(Array.from(this.#slots.values(), (slot) => slot.end(reason)))
+    this.#storing?.close()
+    // [MQTT-3.1.4-2]: its successor is not to wait for all that it has sent; that goes to an instance of its own.
+    if (reason !== 'takeover') await this.#attempted()
+    if (this.#slots) await Promise.all(Array.from(this.#slots.values(), (slot) => slot.end(reason)))
+  }
+
+  #give(target: Target, event: PublishDraft, { done, key, isWill = false }: Arrival): void {
+    const { slot, resolution, scope } = target
+    const { storing } = this.#options
+    event.params = resolution.params
+    const mode = resolution.delivery?.mode ?? (event.qos === 0 ? 'none' : 'stored')
+    if (mode === 'stored' && storing) {
+      const lane = `${this.#scope.clientId} ${resolution.route ?? ''}`
+      const record = { direction: 'in', scope, event: event as MqttPublish, resolution, lane, live: slot } as const
+      this.#storing ??= new Storing(storing.journal, storing.log)
+      // [MQTT-3.3.1-1]: without DUP it is the first time that the client sends it.
+      return this.#storing.put(key ? { ...record, key: key(), mayRepeat: event.dup } : record, done, !isWill)
+    }
+    // QoS 0 has no answer: there it is the socket that waits.
+    if (mode !== 'none' || event.qos === 0 || slot.waiting >= mostUnanswered) {
+      return slot.put(event, event.payload.length, done)
+    }
+    slot.put(event, event.payload.length, () => undefined)
+    return done()
+  }
+
+  /** What the client sent is given to the instance that it had, if that does not take too long. */
+  async #attempted(): Promise<void> {
+    const { storing } = this.#options
+    if (!storing || !this.#storing?.last) return
+    const late = Promise.withResolvers<void>()
+    const timer = setTimeout(late.resolve, storing.patience)
+    await Promise.race([storing.journal.attempted(this.#storing.last), late.promise])
+    clearTimeout(timer)
   }
 
   #tellAll(event: Parameters<Slot['put']>[0], done: Settled): void {
-    let left = this.#slots.size
+    const slots = this.#slots
+    if (!slots) return done()
+    let left = slots.size
     let failure: unknown
-    if (left === 0) return done()
     const settled: Settled = (error) => {
       failure ??= error
       if (--left === 0) done(failure)
     }
-    for (const slot of this.#slots.values()) slot.put(event, 0, settled)
+    for (const slot of slots.values()) slot.put(event, 0, settled)
   }
 
   #route(topic: string): Target | undefined {
-    const known = this.#topics.get(topic)
-    if (known || this.#topics.has(topic)) return known
+    const topics = (this.#topics ??= new Map())
+    const known = topics.get(topic)
+    if (known || topics.has(topic)) return known
     const scope = { ...this.#scope, topic }
     const resolution = this.#options.services.resolve(scope)
     const target = resolution && this.#target(resolution, scope)
-    if (this.#topics.size >= remembered) this.#topics.clear()
-    this.#topics.set(topic, target)
+    if (topics.size >= remembered) topics.clear()
+    topics.set(topic, target)
     return target
   }
 
-  #target({ rules, params }: Resolution, scope: Unrouted<MqttScope>): Target {
-    const rule = rules.at(-1) ?? this
-    const slot = this.#slots.get(rule) ?? new Slot(scope, this.#options)
-    this.#slots.set(rule, slot)
-    return { slot, params }
+  #target(resolution: Resolution, scope: Unrouted<MqttScope>): Target {
+    const rule = resolution.rules.at(-1) ?? this
+    const slots = (this.#slots ??= new Map())
+    const slot = slots.get(rule) ?? new Slot(scope, this.#options)
+    slots.set(rule, slot)
+    return { slot, resolution, scope }
   }
 }

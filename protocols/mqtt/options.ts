@@ -1,7 +1,6 @@
 /** What the operator may set below `listen.mqtt`. */
 import { z } from 'zod'
-import type { ListenAddress } from '../../src/asgi/adapter.ts'
-import type { Refusal } from '../../src/asgi/definition.ts'
+import type { Refusal, SharedByProcesses, SharedSettings } from '../../src/asgi/definition.ts'
 import { address, addressText, count, duration, flag, isLoopback, size, tlsFiles } from '../../src/runtime/options.ts'
 import { parsePasswordHash } from './password.ts'
 import { filterProblem } from './topic.ts'
@@ -58,10 +57,14 @@ export const mqttOptions = z.strictObject({
     .array(z.url({ protocol: /^https?$/, error: 'expected an origin such as https://panel.example.org' }))
     .default([])
     .meta({ description: 'Web pages of other origins that may connect over WebSocket.' }),
-  persistence: z
-    .enum(['disk', 'memory'])
-    .default('disk')
-    .meta({ description: 'Where sessions and retained messages are kept: in <data>/mqtt, or until the gateway ends.' }),
+  persistence: z.enum(['auto', 'disk', 'memory']).default('auto').meta({
+    description:
+      "Where sessions and retained messages are kept. disk: in <data>/mqtt. memory: until the gateway ends. auto: in the layer's Redis, shared with every gateway there; without one, disk.",
+  }),
+  sessionExpiry: duration()
+    .prefault('7d')
+    .refine((value) => value > 0, { error: 'expected a duration of more than nothing' })
+    .meta({ description: 'How long the session of a client that is away is kept, with the messages in it.' }),
   maxPacketSize: size()
     .prefault('256KiB')
     .refine((bytes) => bytes >= 128 && bytes <= 268_435_460, 'expected 128B to 256MiB')
@@ -107,13 +110,14 @@ export const mqttOptions = z.strictObject({
 
 export type MqttOptions = z.output<typeof mqttOptions>
 
-/** What is unsafe where others than this machine reach the broker. */
-export function refuseMqtt(
-  options: MqttOptions,
-  shared: { readonly http: { readonly address: ListenAddress } },
-): readonly Refusal[] {
+/** What is unsafe where others than this machine reach the broker, and what its sessions cannot be kept in. */
+export function refuseMqtt(options: MqttOptions, { http, redisCluster = false }: SharedSettings): readonly Refusal[] {
+  return [...refuseOpen(options, http), ...(redisCluster ? refuseCluster(options) : [])]
+}
+
+function refuseOpen(options: MqttOptions, http: SharedSettings['http']): readonly Refusal[] {
   if (options.anonymous === false) return []
-  const places = [options.address, ...(options.websocketPath === undefined ? [] : [shared.http.address])]
+  const places = [options.address, ...(options.websocketPath === undefined ? [] : [http.address])]
   const open = places.find((place) => !isLoopback(place))
   if (!open) return []
   return [
@@ -122,4 +126,19 @@ export function refuseMqtt(
       message: `MQTT is to be had on ${addressText(open)}, which is not loopback, and anonymous lets anyone in: write users (see \`signalbox mqtt-password\`) and anonymous: false, or listen on 127.0.0.1`,
     },
   ]
+}
+
+/** Why MQTT is not shared through a Redis cluster, and what to write instead. */
+export const noCluster =
+  'MQTT cannot share its sessions through a Redis cluster: write persistence: disk at listen.mqtt, and each gateway keeps its own, or give the layer a Redis that is no cluster'
+
+function refuseCluster({ persistence }: MqttOptions): readonly Refusal[] {
+  return persistence === 'auto' ? [{ path: ['persistence'], message: noCluster }] : []
+}
+
+/** Why several processes cannot be one broker, and what to write instead. */
+export function refuseMqttProcesses({ persistence }: MqttOptions, { redis }: SharedByProcesses): string | undefined {
+  if (!redis) return 'the processes are one MQTT broker only through Redis: write layer: { redis: { url: … } }'
+  if (persistence === 'auto') return undefined
+  return `the processes share their MQTT sessions through the layer's Redis, found persistence: ${persistence}, expected auto`
 }

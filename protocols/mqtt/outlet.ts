@@ -3,41 +3,42 @@ import type { Duplex } from 'node:stream'
 
 /** What may wait for a client that does not read; then whoever sends to it waits, and nothing is taken from it. */
 const unreadLimit = 256 * 1024
+/** To copy so few bytes one by one is quicker than to ask for it: Aedes writes headers and lengths by themselves. */
+const shortPiece = 8
 /** How long a connection that is being closed may take to send its last bytes, in milliseconds. */
 const lingerTimeout = 2000
 
 export class Outlet {
   readonly #target: Duplex
-  #out: Buffer[] = []
+  readonly #onRoom: () => void
+  #out: (Uint8Array | string)[] = []
   #bytes = 0
   /** Identifiers of messages of QoS 1 to acknowledge. */
   #acknowledged: number[] = []
   #scheduled = false
-  #written: (() => void) | undefined
 
   /** `onRoom` is called when a client that did not read has read. */
   constructor(target: Duplex, onRoom: () => void) {
     this.#target = target
-    target.on('drain', () => {
-      this.#settle()
-      onRoom()
-    })
+    this.#onRoom = onRoom
+    target.on('drain', onRoom)
+  }
+
+  /** How many bytes wait for the client. */
+  get waiting(): number {
+    return this.#bytes + this.#target.writableLength
   }
 
   /** The client does not read what it is sent. */
   get isClogged(): boolean {
-    return this.#bytes + this.#target.writableLength >= unreadLimit
+    return this.waiting >= unreadLimit
   }
 
-  /** Whole packets. `done` is called when more may be written. */
-  write(packets: readonly Buffer[], done: () => void): void {
-    for (const packet of packets) {
-      this.#out.push(packet)
-      this.#bytes += packet.length
-    }
+  /** A piece of a packet; text is UTF-8. */
+  write(piece: Uint8Array | string): void {
+    this.#out.push(piece)
+    this.#bytes += typeof piece === 'string' ? Buffer.byteLength(piece) : piece.length
     this.#schedule()
-    if (this.isClogged) this.#written = done
-    else done()
   }
 
   /** PUBACK: in no order with anything but other acknowledgements. */
@@ -72,31 +73,42 @@ export class Outlet {
 
   readonly #flush = (): void => {
     this.#scheduled = false
-    const out = this.#out
-    if (this.#acknowledged.length > 0) out.push(acknowledgements(this.#acknowledged))
-    if (out.length === 0) return
+    if (this.#bytes === 0) return
+    const clogged = this.isClogged
+    const packets = this.#take()
+    const taken = !this.#target.writable || this.#target.write(packets)
+    // Otherwise the target says so when it is.
+    if (taken && clogged) this.#onRoom()
+  }
+
+  #take(): Uint8Array {
+    const [only] = this.#out
+    const isWhole = this.#out.length === 1 && this.#acknowledged.length === 0
+    const packets = isWhole && typeof only === 'object' ? only : this.#packed()
     this.#out = []
     this.#acknowledged = []
     this.#bytes = 0
-    const taken = !this.#target.writable || this.#target.write(out.length === 1 ? out[0] : Buffer.concat(out))
-    if (taken) this.#settle()
+    return packets
   }
 
-  #settle(): void {
-    const written = this.#written
-    this.#written = undefined
-    written?.()
+  #packed(): Buffer {
+    const packed = Buffer.allocUnsafe(this.#bytes)
+    let at = 0
+    for (const piece of this.#out) {
+      if (typeof piece === 'string') at += packed.write(piece, at)
+      else if (piece.length > shortPiece) {
+        packed.set(piece, at)
+        at += piece.length
+      } else {
+        for (let index = 0; index < piece.length; index++) packed[at++] = piece[index] as number // inside it
+      }
+    }
+    for (const id of this.#acknowledged) {
+      packed[at++] = 0x40
+      packed[at++] = 2
+      packed[at++] = id >> 8
+      packed[at++] = id & 0xff
+    }
+    return packed
   }
-}
-
-function acknowledgements(messageIds: readonly number[]): Buffer {
-  const packets = Buffer.allocUnsafe(4 * messageIds.length)
-  let at = 0
-  for (const id of messageIds) {
-    packets[at++] = 0x40
-    packets[at++] = 2
-    packets[at++] = id >> 8
-    packets[at++] = id & 0xff
-  }
-  return packets
 }

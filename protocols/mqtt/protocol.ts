@@ -1,7 +1,7 @@
 /** MQTT as the registry holds it. */
 import type { ProtocolDefinition } from '../../src/asgi/definition.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
-import { mqttOptions, refuseMqtt, type MqttOptions } from './options.ts'
+import { mqttOptions, refuseMqtt, refuseMqttProcesses, type MqttOptions } from './options.ts'
 import { topicRouterDefinition } from './router.ts'
 import type { MqttProtocol } from './scope.ts'
 import { topicProblem } from './topic.ts'
@@ -9,6 +9,7 @@ import { topicProblem } from './topic.ts'
 export const mqtt: ProtocolDefinition<MqttProtocol, MqttOptions> = {
   name: 'mqtt',
   options: mqttOptions,
+  delivery: ['stored', 'handled', 'none'],
   routers: [topicRouterDefinition],
   load: () => import('./adapter.ts'),
   loadClient: () => import('./client.ts'),
@@ -41,4 +42,5 @@ export const mqtt: ProtocolDefinition<MqttProtocol, MqttOptions> = {
     }
   },
   refuse: refuseMqtt,
+  refuseProcesses: refuseMqttProcesses,
 }

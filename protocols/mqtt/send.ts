@@ -1,4 +1,5 @@
 /** What an application may publish: checked before it reaches the broker, which would only be silent about it. */
+import type { PublishPacket } from 'aedes'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import type { MqttPublishSend } from './scope.ts'
 import { isReserved, topicProblem, type TopicLimits } from './topic.ts'
@@ -31,4 +32,9 @@ export function checkPublish({ topic, payload, qos = 0 }: MqttPublishSend, limit
       `mqtt.publish: ${size} bytes to ${topic}: at most ${limits.maxPacketSize} are taken`,
     )
   }
+}
+
+/** For Aedes. */
+export function packetOf({ topic, payload, qos = 0, retain = false }: MqttPublishSend): PublishPacket {
+  return { cmd: 'publish', topic, payload: Buffer.from(payload as Uint8Array), qos, retain, dup: false }
 }

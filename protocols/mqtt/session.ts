@@ -1,21 +1,24 @@
 /** One client's connection: what the gate, Aedes and the application's instances have to do with each other. */
-import { randomUUID } from 'node:crypto'
-import type { Client, ConnectPacket, PublishPacket, Subscription } from 'aedes'
+import { hash, randomUUID } from 'node:crypto'
+import type { AedesPublishPacket, Client, ConnectPacket, PublishPacket, Subscription } from 'aedes'
 import type { Log } from '../../src/asgi/context.ts'
 import { returnCodes, type Access, type ReturnCode, type Rights } from './access.ts'
+import { CatchUp } from './catch-up.ts'
 import type { Gate } from './gate.ts'
 import { Inbound, type InboundHost } from './inbound.ts'
 import { Instances, type PublishDraft } from './instances.ts'
 import type { MqttPublishSend, MqttScope } from './scope.ts'
+import { packetOf } from './send.ts'
 import type { SlotOptions } from './slot.ts'
-import type { SessionStore } from './store.ts'
+import type { Store } from './store.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { topicProblem, type TopicLimits } from './topic.ts'
 
 /** What Aedes' client has beyond its types. */
 export interface AedesClient extends Client {
   will: PublishPacket | null
-  readonly duplicates: object
+  duplicates: object
+  deliverQoS(packet: AedesPublishPacket, done: () => void): void
 }
 
 export interface SessionLimits extends TopicLimits {
@@ -28,15 +31,14 @@ export interface SessionLimits extends TopicLimits {
 
 /** What the sessions of a broker share. */
 export interface SessionContext {
-  readonly store: SessionStore
+  readonly store: Store
   readonly access: Access
   readonly log: Log
-  readonly instances: Pick<SlotOptions, 'services' | 'limits' | 'handlerTimeout'>
+  readonly instances: Pick<SlotOptions, 'services' | 'storing' | 'limits' | 'handlerTimeout'>
   readonly limits: SessionLimits
-  /** The sessions of clients that are connected or about to be, by the id that Aedes knows them by. */
+  /** The sessions of clients that are connected here or about to be, by the id that Aedes knows them by. */
   readonly sessions: Map<string, Session>
   readonly closing: boolean
-  readonly brokerId: string
   /** To every subscriber. */
   publish(packet: PublishPacket, done: (error?: Error) => void): void
 }
@@ -54,7 +56,13 @@ export class Session {
   readonly #client: AedesClient
   readonly peers: Peers
   readonly #over = Promise.withResolvers<void>()
-  readonly #connected = Promise.withResolvers<void>()
+  /** CONNACK was sent, or will not be. */
+  #isAnswered = false
+  #answered: PromiseWithResolvers<void> | undefined
+  /** The store is told that the client is here. */
+  #claiming: Promise<void> | undefined
+  /** Of a client with a session. */
+  #catchUp: CatchUp | undefined
   #packet: ConnectPacket | undefined
   #clientId = ''
   #keepalive = 0
@@ -68,6 +76,9 @@ export class Session {
     this.gate = gate
     this.over = this.#over.promise
     this.#client = client as AedesClient
+    // Aedes takes a message for a repetition when a later one was forwarded before it, which happens when it had to be
+    // stored, and would lose it. `Subscriptions` knows better.
+    this.#client.duplicates = noDuplicates
     this.peers = peers
     this.#context = context
     this.inbound = new Inbound(this.#inboundHost())
@@ -77,7 +88,8 @@ export class Session {
       denied: (filter, why) => this.#deny(filter, why),
     })
     gate.once('close', () => {
-      this.#connected.resolve()
+      this.#catchUp?.close()
+      this.#answer()
       // Aedes has more to do for one that is registered, and calls `unregistered` when it is done.
       if (!this.#registered) void this.#end()
     })
@@ -120,20 +132,29 @@ export class Session {
     // Others may have come in while the password was looked at.
     const crowded = this.#unfit()
     if (crowded) return crowded.code
-    return (await this.#takeOver()) ? this.#ask(rights) : undefined
+    if (!(await this.#takeOver())) return undefined
+    if (!this.#client.clean) this.#beginCatchUp()
+    return this.#ask(rights)
   }
 
   /** CONNACK is on its way. */
   accepted(): void {
     this.gate.accept(this.#keepalive * 1500) // [MQTT-3.1.2-24]
-    this.#connected.resolve()
+    this.#answer()
+  }
+
+  #answer(): void {
+    this.#isAnswered = true
+    this.#answered?.resolve()
   }
 
   registered(): void {
     this.#registered = true
-    // Aedes takes a message for a repetition when a later one was forwarded before it, which happens when it had to be
-    // stored, and would lose it. `Subscriptions` knows better.
-    Object.defineProperty(this.#client.duplicates, this.#context.brokerId, { get: () => 0, set() {} })
+  }
+
+  /** Aedes has read its session. */
+  ready(): void {
+    this.#catchUp?.end()
   }
 
   /** Aedes has let go of the client. */
@@ -191,10 +212,11 @@ export class Session {
   // Connecting, step by step.
 
   #unfit(): { readonly code: ReturnCode; readonly why: string } | undefined {
-    const { limits, sessions, closing } = this.#context
+    const { limits, sessions, store, closing } = this.#context
     const { maxClients, maxClientIdLength, keepaliveLimit } = limits
     const { unavailable, identifierRejected } = returnCodes
     if (closing) return { code: unavailable, why: 'the gateway is closing' }
+    if (!store.ready) return { code: unavailable, why: 'Redis is away, and its session with it' }
     if (this.#clientId === '') return { code: identifierRejected, why: 'no client id for a lasting session' } // [MQTT-3.1.3-8]
     if (Buffer.byteLength(this.#clientId) > maxClientIdLength) {
       return { code: identifierRejected, why: `a client id of more than ${maxClientIdLength} bytes` }
@@ -210,7 +232,7 @@ export class Session {
 
   /** [MQTT-3.1.4-2]: ends the client's other connection; its application hears of that before it hears of this one. */
   async #takeOver(): Promise<boolean> {
-    const { sessions } = this.#context
+    const { sessions, store } = this.#context
     const { id } = this.#client
     for (let other = sessions.get(id); other; other = sessions.get(id)) {
       other.gate.cut('takeover')
@@ -218,7 +240,9 @@ export class Session {
     }
     if (this.gate.destroyed) return false
     sessions.set(id, this)
-    return true
+    this.#claiming = store.claim(id)
+    await this.#claiming
+    return !this.gate.destroyed
   }
 
   async #ask(rights: Rights): Promise<ReturnCode | undefined> {
@@ -247,23 +271,61 @@ export class Session {
   async #end(): Promise<void> {
     await this.inbound.closed()
     await this.#instances?.end(this.gate.reason)
-    const { sessions } = this.#context
-    if (sessions.get(this.#client.id) === this) sessions.delete(this.#client.id)
+    const { sessions, store } = this.#context
+    const { id } = this.#client
+    if (sessions.get(id) === this) {
+      // Whoever comes next comes after this.
+      await this.#claiming?.catch(() => undefined) // whoever waits for it hears of it
+      sessions.delete(id)
+      store.release(id)
+    }
     this.#over.resolve()
   }
 
   // Messages.
 
+  /** Whether the client gets this message now. */
+  forwards(packet: AedesPublishPacket): boolean {
+    const catchUp = this.#catchUp
+    if (catchUp?.isDelivering(packet)) return true
+    if (!this.subscriptions.forwards(packet, this.#client.id)) return false
+    if (!catchUp) return true
+    const { messageId } = packet as { readonly messageId?: number } // not in its types
+    // One with a packet identifier comes from the session.
+    if (messageId === undefined) return !catchUp.keepsBack(packet)
+    catchUp.read(packet)
+    return true
+  }
+
+  /** Reads the session again: there may be what did not come otherwise. */
+  async catchUp(waiting: AsyncIterable<AedesPublishPacket>): Promise<void> {
+    const catchUp = this.#beginCatchUp()
+    try {
+      for await (const packet of waiting) {
+        const { cmd, messageId } = packet as { readonly cmd: string; readonly messageId?: number }
+        // One with a packet identifier was sent.
+        if (cmd !== 'publish' || messageId) continue
+        if (this.subscriptions.forwards(packet, this.#client.id)) catchUp.resend(packet)
+      }
+    } finally {
+      catchUp.end()
+    }
+  }
+
+  #beginCatchUp(): CatchUp {
+    this.#catchUp ??= new CatchUp({
+      deliver: (packet) => this.#client.deliverQoS(packet, () => undefined),
+      overflow: () => this.gate.cut('closed', new Error('more comes than it reads of its session')),
+    })
+    this.#catchUp.begin()
+    return this.#catchUp
+  }
+
   #inboundHost(): InboundHost {
     const client = this.#client
     const context = this.#context
     return {
-      get closed() {
-        return client.closed
-      },
-      get lasting() {
-        return !client.clean
-      },
+      client,
       allowed: ({ topic }) => {
         // [MQTT-3.3.5-2]: 3.1.1 has no word for it, and a client whose connection was closed would only try again.
         const allowed = this.#rights?.mayPublish(topic) ?? false
@@ -284,30 +346,34 @@ export class Session {
     }
   }
 
-  #deliver({ topic, payload, qos, retain, dup }: PublishPacket, done: () => void): void {
+  #deliver(packet: PublishPacket, done: () => void): void {
+    const { topic, payload, qos, retain, dup, messageId } = packet
     // A copy: what it came in has other packets in it.
     const bytes = new Uint8Array(typeof payload === 'string' ? Buffer.from(payload) : payload)
     const event: PublishDraft = { type: 'mqtt.publish', topic, payload: bytes, qos, retain, dup, params: {} }
-    if (this.#instances) this.#instances.publish(event, done)
+    // What a packet identifier means ends with its session.
+    const key = qos > 0 && !this.#client.clean ? () => this.#keyOf(messageId ?? 0, topic, bytes) : undefined
+    if (this.#instances) this.#instances.publish(event, { done, key, isWill: packet === this.#client.will })
     else done()
   }
 
-  async #send({ topic, payload, qos = 0, retain = false, direct = false }: MqttPublishSend): Promise<void> {
-    const packet: PublishPacket = {
-      cmd: 'publish',
-      topic,
-      payload: Buffer.from(payload as Uint8Array),
-      qos,
-      retain,
-      dup: false,
-    }
+  /** An identifier is used again as soon as it is free: what was sent under it belongs to the key. */
+  #keyOf(messageId: number, topic: string, payload: Uint8Array): string {
+    return `${this.#client.id} ${messageId} ${topic} ${hash('sha1', payload, 'base64')}`
+  }
+
+  async #send(event: MqttPublishSend): Promise<void> {
+    const packet = packetOf(event)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    if (direct) {
+    if (event.direct) {
       // [MQTT-3.2.0-1]: CONNACK comes first.
-      await this.#connected.promise
+      if (!this.#isAnswered) await (this.#answered ??= Promise.withResolvers()).promise
       if (this.#client.closed) return
       this.#client.publish({ ...packet, clientId: this.#client.id } as PublishPacket, () => resolve())
     } else this.#context.publish(packet, (error) => (error ? reject(error) : resolve()))
     await promise
   }
 }
+
+/** Of no broker has anything come before. */
+const noDuplicates = new Proxy({}, { get: () => 0, set: () => true })

@@ -6,6 +6,8 @@ import type { MqttProtocol, MqttPublishSend, MqttScope } from './scope.ts'
 
 export interface SlotOptions {
   readonly services: Pick<Services<MqttProtocol>, 'open' | 'resolve' | 'unrouted' | 'failed'>
+  /** Left out: nothing is stored, and what would be is answered when it is handled. */
+  readonly storing?: StoringOptions
   readonly limits: SendLimits
   /** How long the application may take for one event, in milliseconds. */
   readonly handlerTimeout: number
@@ -13,6 +15,11 @@ export interface SlotOptions {
   publish(event: MqttPublishSend): Promise<void>
   /** The application closes the client's connection. */
   close(): void
+}
+
+export interface StoringOptions extends Pick<Services<MqttProtocol>, 'journal' | 'log'> {
+  /** How long a client that has left is not let go for the sake of what it sent before, in milliseconds. */
+  readonly patience: number
 }
 
 /** How the application answered `mqtt.connect`; `failed`: it did not. */
@@ -23,10 +30,14 @@ type Event = MqttProtocol['receive']
 /** Called once, when the event was handled, or with an error when the application failed on it. */
 export type Settled = (error?: unknown) => void
 
+/** What becomes of an event that the application fails on: it is a dead letter, or only `done` is told. */
+export type Failure = 'buried' | 'told'
+
 interface Item {
   readonly event: Event
   readonly bytes: number
   readonly done: Settled
+  readonly failure: Failure
   /** It was with an instance that ended before it came to it. */
   again: boolean
 }
@@ -67,8 +78,18 @@ export class Slot {
     return answer.promise
   }
 
-  put(event: Event, bytes: number, done: Settled): void {
-    this.#queue.push({ event, bytes, done, again: false })
+  /** How many events wait for their turn. */
+  get waiting(): number {
+    return this.#queue.length
+  }
+
+  /** Whether the client is gone. */
+  get ending(): boolean {
+    return this.#ending !== undefined
+  }
+
+  put(event: Event, bytes: number, done: Settled, failure: Failure = 'buried'): void {
+    this.#queue.push({ event, bytes, done, failure, again: false })
     this.#next()
   }
 
@@ -110,8 +131,9 @@ export class Slot {
     this.#next()
   }
 
-  #settle({ event, done }: Item, run: Run, error: unknown): void {
+  #settle({ event, done, failure }: Item, run: Run, error: unknown): void {
     if (error === undefined) return done()
+    if (failure === 'told') return done(error)
     const { services } = this.#options
     if (!hasCode(error, 'no_route')) services.failed(run.connection.scope, event, error)
     else services.unrouted(this.#scope, 'topic' in event ? event.topic : event.type)

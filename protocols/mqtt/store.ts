@@ -1,25 +1,46 @@
 /** The sessions and retained messages of the broker: aedes-persistence-level, put right where Aedes would lose messages. */
 import { Readable } from 'node:stream'
 import { hasCode, reason, SignalboxError } from '../../src/runtime/errors.ts'
+import { AwayClients } from './away.ts'
 import { MemoryLevel } from './memory-level.ts'
 import { OrderedLevel, type Level } from './ordered-level.ts'
 import type { Qos } from './scope.ts'
-import { SubscriptionIndex, type KeptSubscription } from './subscription-index.ts'
+import { SessionIndex, type Subscription } from './session-index.ts'
+import type { KeptSubscription } from './subscription-index.ts'
 import { filterMatches, parseFilter } from './topic.ts'
 
-interface Identified {
+export interface Identified {
   readonly messageId?: number | undefined
 }
-interface StoredPacket extends Identified {
+export interface StoredPacket extends Identified {
+  readonly cmd?: string | undefined
   readonly topic: string
   readonly payload: Uint8Array
+  readonly qos?: Qos | undefined
+  readonly retain?: boolean | undefined
+  readonly dup?: boolean | undefined
+  /** Which broker took it, and its number there. */
+  readonly brokerId?: string | undefined
+  readonly brokerCounter?: number | undefined
 }
-interface Client {
+export interface StoredClient {
   readonly id: string
 }
-interface Subscription {
-  readonly topic: string
-  readonly qos: Qos
+
+/** What the broker asks of its store, beside what Aedes asks of its persistence. */
+export interface Store {
+  /** Whether clients can be served now. */
+  readonly ready: boolean
+  /** Aedes looks for this very function, and asks for the others by their names. */
+  setup(broker: unknown): Promise<void>
+  /** Whether this message of QoS 2 was published before [MQTT-4.3.3-2]. */
+  hasIncoming(client: StoredClient, packet: Identified): Promise<boolean>
+  /** The client is about to be let in: resolves when it is nowhere else. Its session does not expire until `release`. */
+  claim(clientId: string): Promise<void>
+  /** The client is gone. */
+  release(clientId: string): void
+  /** Called once. */
+  destroy(): Promise<void>
 }
 
 /** What is used of the persistence package, which has no types. */
@@ -27,20 +48,20 @@ interface Persistence {
   setup(broker: unknown): Promise<void>
   storeRetained(packet: StoredPacket): Promise<void>
   createRetainedStreamCombi(filters: readonly string[]): Readable
-  addSubscriptions(client: Client, subscriptions: readonly Subscription[]): Promise<void>
-  removeSubscriptions(client: Client, filters: readonly string[]): Promise<void>
-  subscriptionsByClient(client: Client): Promise<Subscription[]>
+  addSubscriptions(client: StoredClient, subscriptions: readonly Subscription[]): Promise<void>
+  removeSubscriptions(client: StoredClient, filters: readonly string[]): Promise<void>
+  subscriptionsByClient(client: StoredClient): Promise<Subscription[]>
   outgoingEnqueue(to: { readonly clientId: string }, packet: StoredPacket): Promise<void>
   outgoingEnqueueCombi(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void>
-  outgoingUpdate(client: Client, packet: StoredPacket): Promise<void>
-  outgoingClearMessageId(client: Client, packet: StoredPacket): Promise<StoredPacket | undefined>
-  outgoingStream(client: Client): Readable
-  incomingStorePacket(client: Client, packet: StoredPacket): Promise<void>
-  incomingGetPacket(client: Client, packet: Identified): Promise<StoredPacket>
-  incomingDelPacket(client: Client, packet: StoredPacket): Promise<void>
-  cleanIncoming(client: Client): Promise<void>
-  putWill(client: Client, packet: object): Promise<void>
-  delWill(client: Client): Promise<object | undefined>
+  outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void>
+  outgoingClearMessageId(client: StoredClient, packet: StoredPacket): Promise<StoredPacket | undefined>
+  outgoingStream(client: StoredClient): Readable
+  incomingStorePacket(client: StoredClient, packet: StoredPacket): Promise<void>
+  incomingGetPacket(client: StoredClient, packet: Identified): Promise<StoredPacket>
+  incomingDelPacket(client: StoredClient, packet: StoredPacket): Promise<void>
+  cleanIncoming(client: StoredClient): Promise<void>
+  putWill(client: StoredClient, packet: object): Promise<void>
+  delWill(client: StoredClient): Promise<object | undefined>
   streamWill(brokers: object): Readable
   destroy(): Promise<void>
 }
@@ -50,15 +71,22 @@ export interface StorePolicy {
   /** Messages kept for a client that is away. */
   readonly maxQueued: number
   /** Whether this client may have this subscription. */
-  mayKeep(client: Client, subscription: Subscription): boolean
+  mayKeep(client: StoredClient, subscription: Subscription): boolean
   /** Topics with a retained message. */
   readonly maxRetained: number
+  /** How long the session of a client that is away is kept, in milliseconds. */
+  readonly sessionExpiry: number
+  /** So many sessions were deleted, because nobody took them up. */
+  expired(sessions: number): void
   /** A message was not kept, because of this setting. */
   dropped(what: { readonly clientId: string } | { readonly topic: string }, setting: string): void
   failed(error: unknown): void
 }
 
 const nothing = Promise.resolve()
+
+export const noSuchPacket = () => new Error('no such packet')
+export const isNoSuchPacket = (error: unknown): boolean => reason(error) === noSuchPacket().message
 
 /** Opens the store in this folder; undefined keeps everything in memory. @throws SignalboxError `listen_failed`. */
 export async function openStore(folder: string | undefined, policy: StorePolicy): Promise<SessionStore> {
@@ -88,18 +116,21 @@ async function openLevel(folder: string): Promise<Level> {
  * Aedes takes it for its persistence. What it knows of a client without asking the database is what keeps connects cheap:
  * most clients have nothing there.
  */
-export class SessionStore {
+export class SessionStore implements Store {
+  readonly ready = true
   readonly #persistence: Persistence
   readonly #level: OrderedLevel
   readonly #policy: StorePolicy
-  readonly #index = new SubscriptionIndex()
-  readonly #subscriptions = new Map<string, Map<string, KeptSubscription>>()
+  readonly #index = new SessionIndex()
   /** How many messages wait for a client. */
   readonly #queued = new Map<string, number>()
   /** Clients with messages of QoS 2 that are not complete. */
   readonly #incoming = new Set<string>()
+  /** Clients with a will. */
+  readonly #wills = new Set<string>()
   /** Topics. */
   readonly #retained = new Set<string>()
+  readonly #away: AwayClients
   /** The list of a SUBSCRIBE that is stored: Aedes stores it once for each of its filters. */
   readonly #storing = new WeakMap<object, Promise<void>>()
 
@@ -107,18 +138,35 @@ export class SessionStore {
     this.#persistence = persistence
     this.#level = level
     this.#policy = policy
+    const { sessionExpiry } = policy
+    this.#away = new AwayClients(level, {
+      sessionExpiry,
+      forget: (clientId) => this.#forget(clientId),
+      expired: (sessions) => policy.expired(sessions),
+      failed: (error) => policy.failed(error),
+    })
   }
 
   async setup(broker: unknown): Promise<void> {
     await this.#persistence.setup(broker)
     for (const id of await this.#clientsWith('subscriptions')) {
-      for (const { topic, qos } of await this.#persistence.subscriptionsByClient({ id }))
-        this.#keep({ clientId: id, topic, qos })
+      this.#index.change({ clientId: id, added: await this.#persistence.subscriptionsByClient({ id }) })
     }
     for (const id of await this.#clientsWith('outgoing')) this.#count(id, 1)
     for (const id of await this.#clientsWith('incoming')) this.#incoming.add(id)
+    for (const id of await this.#clientsWith('will')) this.#wills.add(id)
     for await (const key of this.#level.keys({ gte: 'retained:', lt: 'retained;' }))
       this.#retained.add(key.slice('retained:'.length))
+    await this.#away.open(new Set([...this.#index.clients, ...this.#queued.keys(), ...this.#incoming]))
+  }
+
+  claim(clientId: string): Promise<void> {
+    return this.#away.back(clientId)
+  }
+
+  release(clientId: string): void {
+    const kept = [this.#index, this.#queued, this.#incoming]
+    if (kept.some((clients) => clients.has(clientId))) this.#away.left(clientId)
   }
 
   async storeRetained(packet: StoredPacket): Promise<void> {
@@ -150,35 +198,33 @@ export class SessionStore {
     return stream
   }
 
-  addSubscriptions(client: Client, subscriptions: readonly Subscription[]): Promise<void> {
+  addSubscriptions(client: StoredClient, subscriptions: readonly Subscription[]): Promise<void> {
     const before = this.#storing.get(subscriptions)
     if (before) return before
     // Aedes hands over the whole SUBSCRIBE, with what was refused.
     const granted = subscriptions.filter((subscription) => this.#policy.mayKeep(client, subscription))
-    for (const { topic, qos } of granted) this.#keep({ clientId: client.id, topic, qos })
+    this.#index.change({ clientId: client.id, added: granted })
     const stored = this.#persistence.addSubscriptions(client, granted)
     this.#storing.set(subscriptions, stored)
     return stored
   }
 
-  async removeSubscriptions(client: Client, filters: readonly string[]): Promise<void> {
-    const kept = this.#subscriptions.get(client.id)
-    const known = filters.filter((filter) => kept?.delete(filter))
-    for (const filter of known) this.#index.remove(client.id, filter)
-    if (kept?.size === 0) this.#subscriptions.delete(client.id)
+  async removeSubscriptions(client: StoredClient, filters: readonly string[]): Promise<void> {
+    const known = this.#index.change({ clientId: client.id, removed: filters })
     if (known.length > 0) await this.#persistence.removeSubscriptions(client, known)
   }
 
-  async subscriptionsByClient(client: Client): Promise<Subscription[]> {
-    return Array.from(this.#subscriptions.get(client.id)?.values() ?? [], ({ topic, qos }) => ({ topic, qos }))
+  async subscriptionsByClient(client: StoredClient): Promise<Subscription[]> {
+    return [...this.#index.of(client.id)]
   }
 
   subscriptionsByTopic(topic: string): Promise<KeptSubscription[]> {
     return Promise.resolve(this.#index.match(topic))
   }
 
-  async cleanSubscriptions(client: Client): Promise<void> {
-    await this.removeSubscriptions(client, Array.from(this.#subscriptions.get(client.id)?.keys() ?? []))
+  async cleanSubscriptions(client: StoredClient): Promise<void> {
+    const filters = this.#index.of(client.id).map(({ topic }) => topic)
+    await this.removeSubscriptions(client, filters)
   }
 
   async outgoingEnqueue(to: { readonly clientId: string }, packet: StoredPacket): Promise<void> {
@@ -195,61 +241,63 @@ export class SessionStore {
     await this.#persistence.outgoingEnqueueCombi(kept, packet)
   }
 
-  async outgoingUpdate(client: Client, packet: StoredPacket): Promise<void> {
+  async outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void> {
     try {
       await this.#persistence.outgoingUpdate(client, packet)
     } catch (error) {
       // There was no room for it, or the client means a message of a session that is gone. It is sent all the same.
-      if (reason(error) !== 'no such packet') throw error
+      if (!isNoSuchPacket(error)) throw error
     }
   }
 
-  async outgoingClearMessageId(client: Client, packet: StoredPacket): Promise<StoredPacket | undefined> {
+  async outgoingClearMessageId(client: StoredClient, packet: StoredPacket): Promise<StoredPacket | undefined> {
     if (packet.messageId === undefined) return undefined
     const cleared = await this.#persistence.outgoingClearMessageId(client, packet)
     if (cleared) this.#count(client.id, -1)
     return cleared
   }
 
-  outgoingStream(client: Client): Readable {
+  outgoingStream(client: StoredClient): Readable {
     return this.#queued.has(client.id) ? this.#persistence.outgoingStream(client) : Readable.from([])
   }
 
-  async incomingStorePacket(client: Client, packet: StoredPacket): Promise<void> {
+  async incomingStorePacket(client: StoredClient, packet: StoredPacket): Promise<void> {
     this.#incoming.add(client.id)
     // That it came is all that is asked later.
     await this.#persistence.incomingStorePacket(client, { ...packet, payload: Buffer.alloc(0) })
   }
 
-  async incomingGetPacket(client: Client, packet: Identified): Promise<StoredPacket> {
-    if (!this.#incoming.has(client.id)) throw new Error('no such packet')
+  async incomingGetPacket(client: StoredClient, packet: Identified): Promise<StoredPacket> {
+    if (!this.#incoming.has(client.id)) throw noSuchPacket()
     return this.#persistence.incomingGetPacket(client, packet)
   }
 
-  /** Whether this message of QoS 2 was published before [MQTT-4.3.3-2]. */
-  async hasIncoming(client: Client, packet: Identified): Promise<boolean> {
+  async hasIncoming(client: StoredClient, packet: Identified): Promise<boolean> {
     try {
       await this.incomingGetPacket(client, packet)
       return true
     } catch (error) {
-      if (reason(error) !== 'no such packet') throw error
+      if (!isNoSuchPacket(error)) throw error
       return false
     }
   }
 
-  incomingDelPacket(client: Client, packet: StoredPacket): Promise<void> {
+  incomingDelPacket(client: StoredClient, packet: StoredPacket): Promise<void> {
     return this.#persistence.incomingDelPacket(client, packet)
   }
 
-  async cleanIncoming(client: Client): Promise<void> {
+  async cleanIncoming(client: StoredClient): Promise<void> {
     if (this.#incoming.delete(client.id)) await this.#persistence.cleanIncoming(client)
   }
 
-  putWill(client: Client, will: object): Promise<void> {
+  putWill(client: StoredClient, will: object): Promise<void> {
+    this.#wills.add(client.id)
     return this.#persistence.putWill(client, will)
   }
 
-  async delWill(client: Client): Promise<object | undefined> {
+  async delWill(client: StoredClient): Promise<object | undefined> {
+    // Aedes asks of every client that comes, and again of one that had a will.
+    if (!this.#wills.delete(client.id)) return undefined
     try {
       return await this.#persistence.delWill(client)
     } catch (error) {
@@ -263,18 +311,21 @@ export class SessionStore {
     return this.#persistence.streamWill(brokers)
   }
 
-  /** Closes the database. Called once. */
   destroy(): Promise<void> {
+    this.#away.close()
     return this.#persistence.destroy()
   }
 
-  #keep(subscription: KeptSubscription): void {
-    const { clientId, topic, qos } = subscription
-    const kept = this.#subscriptions.get(clientId) ?? new Map<string, KeptSubscription>()
-    this.#subscriptions.set(clientId, kept.set(topic, subscription))
-    // Messages for a subscription of QoS 0 are not kept for a client that is away.
-    if (qos > 0) this.#index.add(subscription)
-    else this.#index.remove(clientId, topic)
+  /** What begins after this finds nothing: operations end in the order in which they began. */
+  async #forget(id: string): Promise<void> {
+    this.#queued.delete(id)
+    const name = encodeURIComponent(id)
+    const kinds = ['outgoing', 'outgoing-id'].map((kind) => `${kind}:${name}`)
+    await Promise.all([
+      this.cleanSubscriptions({ id }),
+      this.cleanIncoming({ id }),
+      ...kinds.map((start) => this.#level.clear({ gte: `${start}:`, lt: `${start};` })),
+    ])
   }
 
   #hasRoom(clientId: string): boolean {

@@ -19,8 +19,9 @@ interface Granted {
 
 export class Subscriptions {
   readonly #host: SubscriptionsHost
-  readonly #granted = new Map<string, Granted>()
-  readonly #decided = new WeakMap<Subscription, boolean>()
+  /** Both are made when they are needed: many clients only publish. */
+  #granted: Map<string, Granted> | undefined
+  #decided: WeakMap<Subscription, boolean> | undefined
   #lastForwarded = ''
 
   constructor(host: SubscriptionsHost) {
@@ -29,16 +30,17 @@ export class Subscriptions {
 
   /** Whether the client gets this subscription, new or kept. Asked twice of one that is to be kept. */
   grants(subscription: Subscription): boolean {
-    const before = this.#decided.get(subscription)
+    const decided = (this.#decided ??= new WeakMap())
+    const before = decided.get(subscription)
     if (before !== undefined) return before
     const decision = this.#decide(subscription)
-    this.#decided.set(subscription, decision)
+    decided.set(subscription, decision)
     return decision
   }
 
   /** Whether it was there. */
   remove(filter: string): boolean {
-    return this.#granted.delete(filter)
+    return this.#granted?.delete(filter) ?? false
   }
 
   /** Whether the client, which Aedes knows by this id, gets this message; lowers its QoS to what was granted. */
@@ -59,18 +61,19 @@ export class Subscriptions {
   #decide({ topic, qos }: Subscription): boolean {
     const { max } = this.#host
     const shared = topic.startsWith('$share/') // MQTT 5; Aedes would take it for a topic, and never match it
-    const full = this.#granted.size >= max && !this.#granted.has(topic)
+    const granted = (this.#granted ??= new Map())
+    const full = granted.size >= max && !granted.has(topic)
     if (shared || full || !this.#host.rights()?.maySubscribe(topic)) {
       this.#host.denied(topic, full ? `the client has ${max} subscriptions` : 'a subscription was refused')
       return false
     }
-    this.#granted.set(topic, { levels: parseFilter(topic), qos })
+    granted.set(topic, { levels: parseFilter(topic), qos })
     return true
   }
 
   #highestQos(topic: string): Qos | undefined {
     let highest: Qos | undefined
-    for (const { levels, qos } of this.#granted.values()) {
+    for (const { levels, qos } of this.#granted?.values() ?? []) {
       if ((highest === undefined || qos > highest) && filterMatches(levels, topic)) highest = qos
     }
     return highest

@@ -214,6 +214,19 @@ test('anonymous clients may have rights of their own', async () => {
   expect(texts()).toEqual(['yes'])
 })
 
+test('of many that log in at once, no more come in than there is room for', async () => {
+  const users = [{ name: 'ann', password: await hashPassword('sesame') }]
+  await using server = await serveMqtt(recorder().application, { anonymous: false, users, maxClients: 2 })
+  const clients = await Promise.all(Array.from({ length: 5 }, () => server.raw()))
+  const login = [bytes.string('ann'), bytes.string('sesame')]
+  for (const [index, client] of clients.entries())
+    client.send(bytes.connect({ clientId: `device-${index}`, flags: 0xc2, rest: login }))
+  await Promise.all(clients.map((client) => client.until(/^\x20\x02\x00[\s\S]/)))
+  // Every one of them was looked at while there was room for all.
+  expect(clients.map(({ text }) => text).toSorted()).toEqual([0, 0, 3, 3, 3].map(connack))
+  for (const client of clients) client.end()
+})
+
 describe('the options', () => {
   const mistakes = (options: unknown) => {
     const result = mqttOptions.safeParse(options)
@@ -225,7 +238,7 @@ describe('the options', () => {
       address: { host: '127.0.0.1', port: 1883 },
       anonymous: false,
       users: [],
-      persistence: 'disk',
+      persistence: 'auto',
       maxPacketSize: 262_144,
       window: 32,
       drainTimeout: 10_000,
@@ -256,6 +269,14 @@ describe('the options', () => {
 
   const http = { address: { host: '127.0.0.1', port: 8000 } }
   const open = { address: { host: '0.0.0.0', port: 8000 } }
+  test('refuse a Redis cluster, which sessions cannot be shared through, and say what to write', () => {
+    const refused = (options: object) => refuseMqtt(mqttOptions.parse(options), { http, redisCluster: true })
+    expect(refused({})).toEqual([
+      { path: ['persistence'], message: expect.stringContaining('write persistence: disk at listen.mqtt') },
+    ])
+    expect([...refused({ persistence: 'disk' }), ...refused({ persistence: 'memory' })]).toEqual([])
+  })
+
   test.each<[unknown, typeof http, boolean]>([
     [{ anonymous: true }, http, false],
     [{ anonymous: true, address: 'localhost:1883' }, open, false],

@@ -33,7 +33,7 @@ function open(own: Partial<GateLimits> = {}) {
   const framer = new Framer(1e6)
   gate.on('error', (error) => errors.push(error.message))
   gate.on('readable', () => {
-    const chunk = gate.read() as Buffer | null
+    const chunk = gate.read()
     if (!chunk) return
     framer.put(chunk)
     for (let next = framer.next(); next; next = framer.next()) taken.push(next)
@@ -263,18 +263,49 @@ describe('toward the client', () => {
     expect(chunks).toEqual(['xy\x40\x02\x00\x01\x40\x02\x01\x02'])
   })
 
-  test('a client that does not read is not listened to until it does', async () => {
+  test('pieces of any length, bytes and text, come as they were written', async () => {
+    const piece = fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.string({ unit: 'grapheme', maxLength: 20 }))
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(piece, { maxLength: 8 }),
+        fc.array(fc.nat(0xffff), { maxLength: 3 }),
+        async (pieces, ids) => {
+          const { gate, said } = await connected()
+          for (const one of pieces) gate.write(one)
+          for (const id of ids) gate.acknowledge(id)
+          await turn()
+          await turn()
+          const acknowledged = ids.map((id) => Buffer.from([0x40, 2, id >> 8, id & 0xff]))
+          const written = pieces.map((one) => Buffer.from(one as Uint8Array))
+          expect(said()).toBe(Buffer.concat([...written, ...acknowledged]).toString('latin1'))
+          gate.destroy()
+        },
+      ),
+      { numRuns: 100 },
+    )
+  })
+
+  test('a client that does not read is not listened to until it does, and Aedes is told when it has', async () => {
     const { peer, gate, texts } = await connected({ window: 100 })
     peer.pause()
     let taken = 0
+    let drained = 0
+    gate.on('drain', () => drained++)
     while (gate.write(Buffer.alloc(16 * 1024))) taken++
-    expect(taken).toBeGreaterThan(5)
+    expect([taken > 5, gate.writableLength, drained]).toEqual([true, (taken + 1) * 16 * 1024, 0])
     for (let round = 0; round < 5; round++) await turn()
     peer.write(publish('a'))
     await turn()
     expect(texts()).toEqual([])
     peer.resume()
     while (texts().length === 0) await turn()
+    expect([drained, gate.write('more')]).toEqual([1, true])
+  })
+
+  test('what is written to a client that is gone holds nobody up', async () => {
+    const { gate } = await connected()
+    gate.destroy()
+    expect(gate.write(Buffer.alloc(1024 * 1024))).toBe(true)
   })
 
   test('what was written before the end still goes out', async () => {

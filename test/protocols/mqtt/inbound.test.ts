@@ -12,8 +12,7 @@ function open({ closed = false, lasting = false } = {}) {
   const told: string[] = []
   const returned = new Map<PublishPacket, ReturnType<Inbound['handedBack']>>()
   const inbound = new Inbound({
-    closed,
-    lasting,
+    client: { closed, clean: !lasting },
     allowed: ({ topic }) => topic !== 'denied',
     isRepeated: ({ messageId = 0 }) => new Promise((resolve) => void lookups.set(messageId, resolve)),
     deliver: ({ messageId = 0 }, done) => {

@@ -148,7 +148,7 @@ test('a nested router sees the levels that # took, and captures are merged', asy
     { topic: '#', app: nowhere },
   ])
   const scope = scopeOf('house/kitchen/temperature')
-  await outer(scope, undefined as never, undefined as never, undefined as never)
+  await outer(scope, undefined as never, undefined as never, {} as never)
   expect(seen).toEqual([
     expect.objectContaining({ params: { building: 'house', room: 'kitchen' }, topic: scope.topic, topicRemaining: '' }),
   ])

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from '@jest/globals'
+import { pino } from 'pino'
 import { TopicRouter } from '../../../protocols/mqtt/router.ts'
 import { hasCode } from '../../../src/runtime/errors.ts'
 import { bytes, messagesOf, packet, recorder, serveMqtt, until, type MqttServer } from './support.ts'
@@ -164,6 +165,44 @@ describe.each(['memory', 'disk'])('kept in %s', (persistence) => {
     await until(() => messagesOf(other).length === 3)
     expect(messagesOf(other).toSorted()).toEqual(['a 2', 'a 2', 'd 1'])
   })
+
+  test('a session that nobody takes up again is deleted after its time, and no other', async () => {
+    const lines: string[] = []
+    const log = pino({}, { write: (line: string) => void lines.push(line) })
+    await using server = await serveMqtt(recorder().application, { persistence, sessionExpiry: '150ms' }, { log })
+    const [device, present] = await Promise.all([server.connect(lasting('device')), server.connect(lasting('present'))])
+    for (const client of [device, present]) await client.subscribeAsync({ 'a/#': { qos: 1 }, 'a/b': { qos: 2 } })
+    await device.endAsync()
+    const sender = await server.connect()
+    await sender.publishAsync('a/b', 'x', { qos: 2 })
+    await until(() => lines.some((line) => line.includes('sessions that nobody took up were deleted')))
+    await sender.publishAsync('a/b', 'y', { qos: 1 })
+    await until(() => messagesOf(present).length === 2)
+    expect(await waiting(server, 'device', 0)).toEqual([])
+    expect(messagesOf(present)).toEqual(['a/b x', 'a/b y'])
+  })
+
+  test.each([1, 2] as const)(
+    'a client that comes back in the middle of it gets every message of QoS %i in order',
+    async (qos) => {
+      await using server = await start()
+      const device = await server.connect(lasting('device'))
+      await device.subscribeAsync({ 'a/#': { qos }, 'a/b': { qos } })
+      await device.endAsync()
+      const sender = await server.connect()
+      const send = async (from: number, to: number) => {
+        for (let number = from; number < to; number++) await sender.publishAsync('a/b', String(number), { qos })
+      }
+      await send(0, 100)
+      const sending = send(100, 200)
+      const back = await server.connect(lasting('device'))
+      await sending
+      await until(() => messagesOf(back).length >= 200)
+      await sender.publishAsync('a/b', 'last', { qos })
+      await until(() => messagesOf(back).at(-1) === 'a/b last')
+      expect(messagesOf(back)).toEqual([...Array.from({ length: 200 }, (_, number) => `a/b ${number}`), 'a/b last'])
+    },
+  )
 
   test('a clean session forgets everything', async () => {
     await using server = await start()

@@ -7,6 +7,7 @@ import { ClassicLevel } from 'classic-level'
 import fc from 'fast-check'
 import { MemoryLevel } from '../../../protocols/mqtt/memory-level.ts'
 import { OrderedLevel, type Level } from '../../../protocols/mqtt/ordered-level.ts'
+import { openStore, type StorePolicy } from '../../../protocols/mqtt/store.ts'
 
 const key = fc.constantFrom('a:1', 'a:2', 'b:1')
 const operation = fc.oneof(
@@ -87,4 +88,34 @@ test('an operation that fails fails alone with its trip, and the next goes on', 
   expect(String(await level.get('a'))).toBe('y')
   await level.del('a')
   expect(await level.get('a')).toBeUndefined()
+})
+
+test('a will is there until it is deleted, also after the gateway that took it has ended', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'signalbox-store-'))
+  const policy: StorePolicy = {
+    maxQueued: 10,
+    maxRetained: 10,
+    sessionExpiry: 60_000,
+    mayKeep: () => true,
+    expired: () => undefined,
+    dropped: () => undefined,
+    failed: (error) => {
+      throw error
+    },
+  }
+  const open = async () => {
+    const store = await openStore(folder, policy)
+    await store.setup({ id: 'broker' })
+    return store
+  }
+  const client = { id: 'user/a:b %' }
+  const before = await open()
+  expect(await before.delWill(client)).toBeUndefined()
+  await before.putWill(client, { topic: 'gone', payload: Buffer.from('yes') })
+  await before.destroy()
+  const after = await open()
+  expect(await after.delWill(client)).toMatchObject({ topic: 'gone', clientId: client.id })
+  expect(await after.delWill(client)).toBeUndefined()
+  await after.destroy()
+  rmSync(folder, { recursive: true })
 })

@@ -36,6 +36,7 @@ export async function serveMqtt(
   const { data = test.services.data } = services
   const settings = { address: '127.0.0.1:0', anonymous: true, persistence: 'memory', ...options }
   const listener = await adapter.start(mqttOptions.parse(settings), { ...test.services, data })
+  test.attach(listener)
   await test.listen()
   const [url = ''] = listener.urls
   const clients: MqttClient[] = []
