@@ -6,9 +6,11 @@ import { hostname as machineName } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
+import type { DeliveryOptions, StoredRecord } from '../../src/asgi/delivery.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { addressText } from '../../src/runtime/options.ts'
+import { Work } from '../../src/runtime/work.ts'
 import { outboxCarrier, relayCarrier, type Carrier } from './carriers.ts'
 import { ClientRates } from './client-rates.ts'
 import { Deliveries } from './delivery.ts'
@@ -21,6 +23,7 @@ import { Seen } from './seen.ts'
 import { EmailServer } from './server.ts'
 import { Session, type SessionParts } from './session.ts'
 import { Spool } from './spool.ts'
+import { StoredMessages } from './stored.ts'
 
 export const adapter: Adapter<EmailProtocol, EmailOptions> = {
   async start(options, services) {
@@ -46,10 +49,14 @@ interface Opened {
 
 class EmailListener implements Listener {
   readonly example = 'npx signalbox send email help@support.org "My printer is on fire"'
+  readonly outgoing: DeliveryOptions
   readonly #options: EmailOptions
   readonly #log: Log
   readonly #outgoing: Outgoing
   readonly #deliveries: Deliveries
+  readonly #stored: StoredMessages
+  readonly #work = new Work()
+  readonly #carrier: Carrier
   readonly #peers: Peers
   readonly #smtp: EmailServer
   readonly #server: Server
@@ -60,24 +67,30 @@ class EmailListener implements Listener {
     const { secure, maxClients, commandTimeout, dedupe, handlerTimeout } = options
     this.#options = options
     this.#log = log
+    this.#carrier = carrier
     this.#outgoing = new Outgoing(options, services, carrier)
+    this.outgoing = { attempts: options.relayAttempts, backoff: options.relayBackoff }
     const seen = new Seen(options.dedupeWindow)
     this.#deliveries = new Deliveries({ services, outbound: this.#outgoing, seen, dedupe, handlerTimeout })
     const rates = new ClientRates(options.perAddress)
     const hostname = options.hostname ?? machineName()
     const spool = new Spool(options.maxSpool)
-    const parts: SessionParts = { options, services, hostname, rates, spool, deliveries: this.#deliveries }
+    this.#stored = new StoredMessages({ services, outbound: this.#outgoing, spool, dedupe, handlerTimeout })
+    const deliveries = this.#deliveries
+    const parts: SessionParts = { options, services, hostname, rates, spool, deliveries, stored: this.#stored }
+    const refused = (code: number) => services.refused(code)
     this.#peers = new Peers({
       maxClients,
       commandTimeout,
       implicitTls: secure ? tls?.context : undefined,
       rates,
       log,
+      refused,
       newSession: () => new Session(parts),
       connect: (socket) => this.#smtp.connect(socket),
     })
     const keys = tls && { cert: tls.cert, key: tls.key }
-    this.#smtp = new EmailServer(smtpOptions({ options, hostname, tls: keys, log, peers: this.#peers }))
+    this.#smtp = new EmailServer(smtpOptions({ options, hostname, tls: keys, log, peers: this.#peers, refused }))
     this.#smtp.on('error', (error) => log.debug({ err: error }, 'an SMTP client failed'))
     this.#server = createServer({ noDelay: true }, (socket) => this.#peers.accept(socket))
   }
@@ -105,17 +118,25 @@ class EmailListener implements Listener {
     this.#server.on('error', (error) => this.#log.error({ err: error }, 'the SMTP listener failed'))
   }
 
+  deliver(record: StoredRecord): Promise<void> {
+    const stored = record as StoredRecord<EmailProtocol> // the journal keeps the protocols apart
+    return this.#work.add(stored.direction === 'in' ? this.#stored.attempt(stored) : this.#outgoing.carry(stored))
+  }
+
   async close(signal: AbortSignal): Promise<void> {
     this.#drained ??= this.#drain()
     const cut = () => {
       this.#peers.cut()
-      this.#deliveries.abort(new SignalboxError('closing', 'the gateway closes'))
+      const closing = new SignalboxError('closing', 'the gateway closes')
+      this.#deliveries.abort(closing)
+      this.#stored.abort(closing)
     }
     signal.addEventListener('abort', cut, { once: true })
     if (signal.aborted) cut()
     await this.#drained
     signal.removeEventListener('abort', cut)
-    await this.#outgoing.close(signal)
+    await this.#work.over(signal)
+    this.#carrier.close()
   }
 
   async #drain(): Promise<void> {
@@ -126,6 +147,7 @@ class EmailListener implements Listener {
     await this.#peers.close()
     await closed
     await this.#deliveries.idle()
+    await this.#stored.idle()
   }
 }
 

@@ -65,7 +65,9 @@ export function foldDomain(text: string): string | undefined {
   const ascii = domainToASCII(lower).replace(/\.$/, '')
   const labels = ascii.split('.')
   if (ascii.length > 253 || labels.some((label) => label === '' || label.length > 63)) return undefined
-  return domainToUnicode(ascii)
+  const unicode = domainToUnicode(ascii)
+  // Its mapping may make signs of letters (`⅐` becomes `1⁄7`), and those are no domain.
+  return domainText.test(unicode) ? unicode : undefined
 }
 
 /** The address with the domain in its `xn--` form. */

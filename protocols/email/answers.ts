@@ -35,6 +35,7 @@ export const answers = {
   bareNewline: (what: string) => new SmtpAnswer(550, `5.6.11 The message has a ${what}; lines end in CR LF`),
   loop: (hops: number) => new SmtpAnswer(554, `5.4.6 The message has come through ${hops} servers: a loop`), // RFC 5321 6.3
   failed: () => new SmtpAnswer(451, '4.3.0 The message could not be handled now, try again later'),
+  notStored: () => new SmtpAnswer(452, '4.3.1 The message could not be stored now, try again later'),
   late: () => new SmtpAnswer(451, '4.3.0 The message was not handled in time, try again later'),
   /** The words are an application's. */
   rejected: (code: number, text: string) =>

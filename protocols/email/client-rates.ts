@@ -27,6 +27,8 @@ export class ClientRates {
   readonly #limits: ClientLimits
   readonly #now: () => number
   readonly #clients = new Map<string, Client>()
+  /** Asked of every message, and dear to find out. */
+  readonly #exempt = new Map<string, boolean>()
   #swept = -Infinity
 
   constructor(limits: ClientLimits, now: () => number = () => performance.now()) {
@@ -65,7 +67,12 @@ export class ClientRates {
   }
 
   #isExempt(address: string): boolean {
-    return this.#limits.exempt.check(plain(address), isIPv6(plain(address)) ? 'ipv6' : 'ipv4')
+    const known = this.#exempt.get(address)
+    if (known !== undefined) return known
+    if (this.#exempt.size >= mostAddresses) this.#exempt.clear()
+    const isExempt = this.#limits.exempt.check(plain(address), isIPv6(plain(address)) ? 'ipv6' : 'ipv4')
+    this.#exempt.set(address, isExempt)
+    return isExempt
   }
 
   #client(address: string): Client {

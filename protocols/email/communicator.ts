@@ -66,7 +66,7 @@ export class EmailCommunicator {
       return { code: 550, text: '', replies: [], sent: [] }
     const event = await parseMessage(await this.#raw(mail, scope), { sender: scope.sender })
     const communicator = new ApplicationCommunicator(this.#application, scope, this.#options)
-    void communicator.sendInput(event, { last: true }).catch(() => undefined)
+    void communicator.sendInput(event, { last: 'of the peer' }).catch(() => undefined)
     const outcome = await inTime(communicator.wait(), timeout)
 
     const events: EmailProtocol['send'][] = []

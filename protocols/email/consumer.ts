@@ -1,5 +1,7 @@
-/** The base class of consumers for e-mail. */
+/** The base classes of consumers for e-mail. */
+import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
+import { blocking } from '../../src/runtime/blocking.ts'
 import type { EmailMessage, EmailProtocol, EmailReply, EmailSend } from './scope.ts'
 
 /**
@@ -13,28 +15,44 @@ import type { EmailMessage, EmailProtocol, EmailReply, EmailSend } from './scope
  *   }
  * }
  */
-export class EmailConsumer extends Consumer<EmailProtocol> {
+export class EmailConsumer<K extends Kind = Async> extends Consumer<EmailProtocol, K> {
   protected readonly lastEvent = 'email.message'
 
   /** A message came in for `this.scope.recipient`. Look at `automatic` before anything answers it. */
   message(_email: EmailMessage): void | Promise<void> {}
 
   /** Answers the sender, threaded; nothing goes out when the message is a robot's. */
-  reply(reply: Omit<EmailReply, 'type'>): Promise<void> {
+  reply(reply: Omit<EmailReply, 'type'>): K['sent'] {
     return this.send({ type: 'email.reply', ...reply })
   }
 
   /** Sends a new mail, from the address that this message came to. */
-  sendMail(mail: Omit<EmailSend, 'type'>): Promise<void> {
+  sendMail(mail: Omit<EmailSend, 'type'>): K['sent'] {
     return this.send({ type: 'email.send', ...mail })
   }
 
   /** Refuses the message, while its sender waits: 5xx for ever, 4xx for now. */
-  reject(code = 550, text?: string): Promise<void> {
+  reject(code = 550, text?: string): K['sent'] {
     return this.send({ type: 'email.reject', code, ...(text !== undefined && { text }) })
   }
 
-  async 'email.message'(event: EmailMessage): Promise<void> {
-    await this.message(event)
+  'email.message'(event: EmailMessage): void | Promise<void> {
+    return this.message(event)
   }
+}
+
+/**
+ * The same for handlers that block: on a worker thread, with plain methods. The 250 waits for `message`, the event loop does not.
+ *
+ * @example
+ * export class Tickets extends SyncEmailConsumer {
+ *   override message({ subject, text }: EmailMessage) {
+ *     const { id } = database.prepare('INSERT INTO tickets …').get(subject, text)
+ *     this.reply({ text: `Ticket ${id}` })
+ *   }
+ * }
+ */
+export class SyncEmailConsumer extends EmailConsumer<Sync> {
+  static readonly [blocking]: boolean = true
+  static readonly moveBytes: boolean = false
 }

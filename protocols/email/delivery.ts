@@ -20,12 +20,14 @@ export interface DeliveryOptions {
 
 interface Attempt {
   readonly key: string
-  /** As far as the answer is concerned: failed when it is late. */
-  readonly handling: Promise<Handling>
   /** What it comes to in the end. */
   readonly final: Promise<Handling>
+  /** The sender has its answer without it. */
+  readonly late: () => void
   readonly answered: () => void
 }
+
+const nothing = () => undefined
 
 /** Opens one scope a recipient; remembers who was served. */
 export class Deliveries {
@@ -52,8 +54,7 @@ export class Deliveries {
   async deliver(message: EmailMessage, scopes: readonly NewEmailScope[], released: () => void): Promise<void> {
     const key = messageKey(message)
     const attempts = scopes.map((scope) => this.#attempt(message, scope, `${key} ${scope.recipient}`))
-    void Promise.all(attempts.map(({ final }) => final)).then(released)
-    const handlings = await Promise.all(attempts.map(({ handling }) => handling))
+    const handlings = await this.#inTime(attempts, released)
     for (const { answered } of attempts) answered()
     const answer = combine(handlings)
     this.#remember(message, attempts, answer)
@@ -66,7 +67,7 @@ export class Deliveries {
     const before = dedupe ? seen.find(key) : undefined
     if (before) {
       services.log.info({ recipient: scope.recipient, messageId: message.messageId }, 'this message was here before')
-      return { key, handling: this.#inTime(before), final: before, answered: () => undefined }
+      return { key, final: before, late: nothing, answered: nothing }
     }
     const attempt = this.#try(message, scope, key)
     // Without an id two equal messages may be two messages: they are known only while their sender has to come again.
@@ -83,7 +84,7 @@ export class Deliveries {
         'no scope could be opened for a message',
       )
       const final = Promise.resolve<Handling>({ kind: 'failed', answer: answers.failed() })
-      return { key, final, handling: final, answered: () => undefined }
+      return { key, final, late: nothing, answered: nothing }
     }
   }
 
@@ -102,22 +103,32 @@ export class Deliveries {
     const handled = (error?: unknown) => {
       if (error === undefined) resolve(settled(connection.scope, transport.rejection))
     }
-    connection.deliver({ ...message }, { bytes: message.raw.byteLength, handled, last: true })
+    connection.deliver({ ...message }, { bytes: message.raw.byteLength, handled, last: 'of the peer' })
     const late = () => connection.abort(new SignalboxError('timed_out', 'the sender had to be answered'))
-    return { key, final, handling: this.#inTime(final, late), answered: () => transport.answered() }
+    return { key, final, late, answered: () => transport.answered() }
   }
 
-  /** A sender waits ten minutes (RFC 5321 4.5.3.2.6), its patience is not ours to use up. */
-  #inTime(final: Promise<Handling>, late?: () => void): Promise<Handling> {
-    const { promise, resolve } = Promise.withResolvers<Handling>()
+  /**
+   * What they have come to when the sender has to be answered: one that is late has failed. A sender waits ten minutes
+   * (RFC 5321 4.5.3.2.6), its patience is not ours to use up. `released` is called when all are over.
+   */
+  #inTime(attempts: readonly Attempt[], released: () => void): Promise<readonly Handling[]> {
+    const { promise, resolve } = Promise.withResolvers<readonly Handling[]>()
+    const handlings: (Handling | undefined)[] = attempts.map(() => undefined)
+    let left = attempts.length
     const timer = setTimeout(() => {
-      late?.()
-      resolve({ kind: 'failed', answer: answers.late() })
+      for (const [index, { late }] of attempts.entries()) if (!handlings[index]) late()
+      resolve(handlings.map((handling) => handling ?? { kind: 'failed', answer: answers.late() }))
     }, this.#options.handlerTimeout)
-    void final.then((handling) => {
-      clearTimeout(timer)
-      resolve(handling)
-    })
+    for (const [index, { final }] of attempts.entries()) {
+      void final.then((handling) => {
+        handlings[index] = handling
+        if (--left > 0) return
+        clearTimeout(timer)
+        resolve(handlings as readonly Handling[]) // none is left
+        released()
+      })
+    }
     return promise
   }
 

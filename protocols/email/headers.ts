@@ -20,56 +20,68 @@ export interface Head {
 /** Longer header sections are cut here; the raw message has the rest. */
 const longestHead = 1024 * 1024
 
+// RFC 5322 2.2, and the white space before the colon of its obsolete syntax (4.5).
+const nameAndColon = /[!-9;-~]{1,256}[ \t]*:/y
+
 /** Cuts the header section off (RFC 5322 2.2). Line ends may be CRLF or LF. */
 export function splitHead(message: Uint8Array): Head {
+  const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
+  // An empty line ends it for certain: what follows need not become text.
+  const emptyLine = bytes.subarray(0, longestHead).indexOf('\r\n\r\n')
+  const text = bytes.toString('latin1', 0, emptyLine < 0 ? longestHead : emptyLine + 4)
+  const fields: Field[] = []
   const defects: string[] = []
-  const text = Buffer.from(message.buffer, message.byteOffset, Math.min(message.byteLength, longestHead)).toString(
-    'latin1',
-  )
-  const fields: { name: string; raw: string }[] = []
   let position = 0
   while (position < text.length) {
-    const end = text.indexOf('\n', position)
-    const next = end < 0 ? text.length : end + 1
-    const line = text.slice(position, next)
-    if (line === '\r\n' || line === '\n') return finish(fields, next, defects)
-    const last = fields.at(-1)
-    const name = /^([!-9;-~]{1,256})[ \t]*:/.exec(line)?.[1]
-    if (name !== undefined) fields.push({ name: name.toLowerCase(), raw: line })
-    else if (last && /^[ \t]/.test(line)) last.raw += line
-    // What some mailboxes put before the first field; never a part of the message (RFC 4155).
-    else if (position === 0 && line.startsWith('From ')) defects.push('starts with a mailbox separator')
-    else {
+    const next = endOfLine(text, position)
+    if (text.startsWith('\r\n', position) || text[position] === '\n') return { fields, bodyStart: next, defects }
+    nameAndColon.lastIndex = position
+    if (nameAndColon.test(text)) {
+      const field = fieldAt(text, position, nameAndColon.lastIndex)
+      fields.push(field)
+      position += field.raw.length
+    } else if (position === 0 && text.startsWith('From ')) {
+      // What some mailboxes put before the first field; never a part of the message (RFC 4155).
+      defects.push('starts with a mailbox separator')
+      position = next
+    } else {
       defects.push('no empty line between headers and body')
-      return finish(fields, position, defects)
+      return { fields, bodyStart: position, defects }
     }
-    position = next
   }
   if (message.byteLength > longestHead) {
     defects.push('the headers are longer than 1 MiB: cut')
-    return finish(fields, endOfHead(message, longestHead), defects)
+    return { fields, bodyStart: endOfHead(bytes, longestHead), defects }
   }
   if (text !== '') defects.push('no body')
-  return finish(fields, position, defects)
+  return { fields, bodyStart: position, defects }
 }
 
-function endOfHead(message: Uint8Array, from: number): number {
-  const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
+function endOfLine(text: string, position: number): number {
+  const end = text.indexOf('\n', position)
+  return end < 0 ? text.length : end + 1
+}
+
+/** The field that starts at `start`, with its folded lines (RFC 5322 2.2.3). */
+function fieldAt(text: string, start: number, afterColon: number): Field {
+  const firstEnd = endOfLine(text, start)
+  let end = firstEnd
+  while (text[end] === ' ' || text[end] === '\t') end = endOfLine(text, end)
+  const content = text.slice(afterColon, end)
+  return {
+    name: text
+      .slice(start, afterColon - 1)
+      .trimEnd()
+      .toLowerCase(),
+    raw: text.slice(start, end),
+    value: (end === firstEnd ? content : content.replaceAll(/\r?\n/g, '')).trim(),
+  }
+}
+
+function endOfHead(bytes: Buffer, from: number): number {
   const ends = ['\r\n\r\n', '\n\n'].map((gap) => ({ at: bytes.indexOf(gap, from - 4, 'latin1'), length: gap.length }))
   const first = ends.filter(({ at }) => at >= 0).toSorted((a, b) => a.at - b.at)[0]
-  return first ? first.at + first.length : message.byteLength
-}
-
-function finish(fields: readonly { name: string; raw: string }[], bodyStart: number, defects: readonly string[]): Head {
-  const unfolded = fields.map(({ name, raw }) => ({
-    name,
-    raw,
-    value: raw
-      .slice(raw.indexOf(':') + 1)
-      .replaceAll(/\r?\n/g, '')
-      .trim(),
-  }))
-  return { fields: unfolded, bodyStart, defects }
+  return first ? first.at + first.length : bytes.length
 }
 
 export interface Decoded {
@@ -80,6 +92,7 @@ export interface Decoded {
 
 /** A field's value as text: its encoded words (RFC 2047) and its bare 8-bit bytes decoded, control characters made spaces. */
 export function decodeValue(value: string): Decoded {
+  if (/^[ -~]*$/.test(value) && !value.includes('=?')) return { text: value.trim() }
   const { text, unknownCharset } = decodeWords(plainBytes(value))
   // What an encoded word hides must not start a new line anywhere later.
   const clean = text.replaceAll(/[\0-\x1f\x7f]+/g, ' ').trim()

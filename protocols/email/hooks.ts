@@ -14,6 +14,8 @@ export interface HookParts {
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined
   readonly log: Log
   readonly peers: Peers
+  /** Told the code of each refusal. */
+  readonly refused: (code: number) => void
 }
 
 /** Milliseconds. Parsing has its own bound, below this. */
@@ -21,7 +23,7 @@ const parseTimeout = 30_000
 /** The package closes what is left after this; who waits how long is decided elsewhere. */
 const never = 2 ** 31 - 1
 
-export function smtpOptions({ options, hostname, tls, log, peers }: HookParts): SMTPServerOptions {
+export function smtpOptions({ options, hostname, tls, log, peers, refused }: HookParts): SMTPServerOptions {
   const peerOf = ({ id }: { readonly id: string }): Peer => {
     const peer = peers.find(id)
     if (!peer) throw new ClientGone('the client has left')
@@ -33,6 +35,7 @@ export function smtpOptions({ options, hostname, tls, log, peers }: HookParts): 
       work()
     } catch (thrown) {
       error = answerFor(thrown, log)
+      if (error instanceof SmtpAnswer) refused(error.responseCode)
     }
     callback(error)
   }
@@ -59,11 +62,12 @@ export function smtpOptions({ options, hostname, tls, log, peers }: HookParts): 
       if (connection) connection.busy = true
       const answer: Callback = (error) => {
         if (connection) connection.busy = false
-        callback(error, 'Handled')
+        if (error instanceof SmtpAnswer) refused(error.responseCode)
+        callback(error, 'Accepted')
         if (peers.isClosing) connection?.answer(answers.closing())
       }
       const timeout = options.dataTimeout + options.handlerTimeout + parseTimeout
-      void answerInTime(async () => peerOf(session).session.data(stream, session), { timeout, log }, answer)
+      answerInTime(async () => peerOf(session).session.data(stream, session), { timeout, log }, answer)
     },
     onClose({ id }) {
       const peer = peers.find(id)
@@ -73,20 +77,23 @@ export function smtpOptions({ options, hostname, tls, log, peers }: HookParts): 
 }
 
 /** The package itself would wait for ever for a hook that does not answer. */
-async function answerInTime(
+function answerInTime(
   work: () => Promise<void>,
   { timeout, log }: { readonly timeout: number; readonly log: Log },
   callback: Callback,
-): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<Error>()
-  const timer = setTimeout(() => resolve(answers.failed()), timeout)
-  const done = work().then(
-    () => undefined,
-    (error: unknown) => answerFor(error, log),
+): void {
+  let answered = false
+  const answer = (error?: Error) => {
+    if (answered) return
+    answered = true
+    clearTimeout(timer)
+    callback(error)
+  }
+  const timer = setTimeout(() => answer(answers.failed()), timeout)
+  work().then(
+    () => answer(),
+    (error: unknown) => answer(answerFor(error, log)),
   )
-  const error = await Promise.race([done, late])
-  clearTimeout(timer)
-  callback(error)
 }
 
 function answerFor(error: unknown, log: Log): Error {

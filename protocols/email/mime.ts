@@ -42,7 +42,7 @@ function plainText(fields: readonly Field[], body: Uint8Array): string | undefin
     /^(?:[78]bit|binary)?$/i.test(value('content-transfer-encoding')) && value('content-disposition') === ''
   if (!isPlain || !isBare || !isUtf8(body)) return undefined
   return withoutNul(
-    Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString().replaceAll('\r\n', '\n'),
+    Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString().replaceAll(/\r\n/g, '\n'),
   ).trimEnd()
 }
 

@@ -107,7 +107,7 @@ export const emailOptions = z
       .prefault('16B')
       .meta({ description: 'Bytes a second that a message must bring on average in each window; less gets 421.' }),
     handlerTimeout: duration().prefault('30s').meta({
-      description: 'How long the application may take for one message; then 451, and the sender tries again.',
+      description: 'How long the application may take for one message; then it has failed on it.',
     }),
     bareNewlines: z
       .enum(['reject', 'normalise'])
@@ -124,7 +124,7 @@ export const emailOptions = z
     relayAttempts: count(1, 10).default(4).meta({ description: 'How often a message is offered to the relay.' }),
     relayBackoff: duration()
       .prefault('2s')
-      .meta({ description: 'The wait before the second attempt; four times as long before each further one.' }),
+      .meta({ description: 'The wait before the second attempt; twice as long before each further one.' }),
     replies: replies.prefault({}).meta({ description: 'The limit on automatic answers to one address.' }),
   })
   .superRefine((options, context) => {

@@ -1,46 +1,34 @@
-/** What an application sends: whether it may go out at all, and that it goes out in the end. */
-import { setTimeout as delay } from 'node:timers/promises'
+/** What an application sends: whether it may go out at all, and its way out by the journal. */
 import type { Services } from '../../src/asgi/adapter.ts'
-import type { Event } from '../../src/asgi/protocol.ts'
-import { SignalboxError, reason } from '../../src/runtime/errors.ts'
+import type { StoredRecord } from '../../src/asgi/delivery.ts'
+import { SignalboxError, permanent, reason } from '../../src/runtime/errors.ts'
+import { unrouted } from '../../src/runtime/unrouted.ts'
 import { foldAddress } from './address.ts'
 import type { Carrier } from './carriers.ts'
 import { composeReply, composeSend, type OutgoingMail } from './compose.ts'
 import type { EmailOptions } from './options.ts'
 import { ReplyLimit } from './reply-limit.ts'
 import type { EmailMessage, EmailProtocol, EmailReply, EmailScope, EmailSend } from './scope.ts'
-import type { Outbound } from './transport.ts'
+import type { About, Outbound } from './transport.ts'
 
-/** An application waits no longer than this, in milliseconds: its own sender waits for it. */
-const longestWait = 10_000
-/** What may wait for another attempt; more is failed at once. */
-const mostWaiting = 1000
-const mostWaitingBytes = 64 * 1024 * 1024
-
-type OutgoingOptions = Pick<EmailOptions, 'relayAttempts' | 'relayBackoff' | 'replies'>
+/** As the journal keeps it; the mail itself is the record's body. */
+interface OutgoingEvent extends Omit<OutgoingMail, 'raw'> {
+  readonly type: 'email.outgoing'
+}
 
 export class Outgoing implements Outbound {
-  readonly #options: OutgoingOptions
   readonly #services: Services<EmailProtocol>
   readonly #carrier: Carrier
   readonly #limit: ReplyLimit
-  readonly #work = new Set<Promise<void>>()
-  readonly #closing = new AbortController()
-  #waitingBytes = 0
 
-  constructor(options: OutgoingOptions, services: Services<EmailProtocol>, carrier: Carrier) {
-    this.#options = options
+  constructor({ replies }: Pick<EmailOptions, 'replies'>, services: Services<EmailProtocol>, carrier: Carrier) {
     this.#services = services
     this.#carrier = carrier
-    this.#limit = new ReplyLimit(options.replies.limit, options.replies.window)
+    this.#limit = new ReplyLimit(replies.limit, replies.window)
   }
 
-  /** Mails that are on their way. */
-  get size(): number {
-    return this.#work.size
-  }
-
-  async reply(event: EmailReply, scope: EmailScope, message: EmailMessage): Promise<void> {
+  async reply(event: EmailReply, about: About): Promise<void> {
+    const { scope, message } = about
     // Written first: a mistake in the event is one whoever the mail is from.
     const mail = await composeReply(event, scope, message)
     const why = this.#reasonForSilence(scope, message)
@@ -48,10 +36,11 @@ export class Outgoing implements Outbound {
       this.#services.log.info({ scope: scope.id, to: scope.sender, why }, 'no automatic answer is sent')
       return
     }
-    await this.#post(mail, scope, event)
+    await this.#post(mail, event, about)
   }
 
-  async send(event: EmailSend, scope: EmailScope, message: EmailMessage): Promise<void> {
+  async send(event: EmailSend, about: About): Promise<void> {
+    const { scope, message } = about
     const mail = await composeSend(event, scope)
     // An automatic mail that makes us write to ourselves comes back as one: the only loop that a `send` can close.
     const own = message.automatic === '' ? undefined : mail.envelope.to.find((address) => this.#isOwn(address, scope))
@@ -59,18 +48,23 @@ export class Outgoing implements Outbound {
       this.#services.log.warn({ scope: scope.id, to: own, why: message.automatic }, 'a mail to ourselves is not sent')
       return
     }
-    await this.#post(mail, scope, event)
+    await this.#post(mail, event, about)
   }
 
-  /** Waiting mails are tried once more; when `signal` aborts, what is left is failed. */
-  async close(signal: AbortSignal): Promise<void> {
-    this.#closing.abort()
-    const cut = () => this.#carrier.close()
-    signal.addEventListener('abort', cut, { once: true })
-    if (signal.aborted) cut()
-    await Promise.all(this.#work)
-    signal.removeEventListener('abort', cut)
-    this.#carrier.close()
+  /**
+   * Makes one attempt.
+   * @throws SignalboxError `send_failed`; `permanent` when the relay will never take it.
+   */
+  async carry({ event, body }: StoredRecord<EmailProtocol>): Promise<void> {
+    const { envelope, messageId } = event as OutgoingEvent // as `#post` made it
+    try {
+      await this.#carrier.carry({ envelope, messageId, raw: Buffer.from(body ?? []) })
+    } catch (cause) {
+      const message = `the mail ${messageId} to ${envelope.to.join(', ')} could not be sent: ${reason(cause)}`
+      const failed = new SignalboxError('send_failed', message, { cause })
+      throw isPermanent(cause) ? permanent(failed) : failed
+    }
+    this.#services.log.info({ to: envelope.to, messageId }, 'a mail was handed over')
   }
 
   #reasonForSilence(scope: EmailScope, message: EmailMessage): string | undefined {
@@ -79,6 +73,8 @@ export class Outgoing implements Outbound {
     const sender = foldAddress(scope.sender)
     if (!sender) return 'no sender'
     if (this.#isOwn(scope.sender, scope)) return 'own address'
+    // A further attempt at one message says what the first has said.
+    if ((scope.attempt ?? 1) > 1) return undefined
     return this.#limit.take(sender.address) ? undefined : 'enough answers to this address'
   }
 
@@ -94,54 +90,14 @@ export class Outgoing implements Outbound {
     return takesAll ? folded.domain === recipient.domain : routes(folded.address)
   }
 
-  /** Resolves when it is out, when it waits for another attempt, or when it was failed. */
-  async #post(mail: OutgoingMail, scope: EmailScope, event: Event): Promise<void> {
-    const fail = (cause: unknown) => {
-      const message = `the mail ${mail.messageId} to ${mail.envelope.to.join(', ')} could not be sent: ${reason(cause)}`
-      this.#services.failed(scope, event, new SignalboxError('send_failed', message, { cause }))
-    }
-    if (this.#work.size >= mostWaiting || this.#waitingBytes + mail.raw.length > mostWaitingBytes) {
-      return fail(new SignalboxError('too_large', 'too much outgoing mail waits for the relay'))
-    }
-    this.#waitingBytes += mail.raw.length
-    const { promise: firstTry, resolve } = Promise.withResolvers<void>()
-    const work = this.#carry(mail, resolve)
-      .catch(fail)
-      .finally(() => {
-        this.#waitingBytes -= mail.raw.length
-        this.#work.delete(work)
-        resolve()
-      })
-    this.#work.add(work)
-    const late = setTimeout(resolve, longestWait)
-    await firstTry
-    clearTimeout(late)
-  }
-
-  async #carry(mail: OutgoingMail, tried: () => void): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      const isLast = attempt >= this.#options.relayAttempts || this.#closing.signal.aborted
-      try {
-        await this.#carrier.carry(mail)
-        this.#services.log.info({ to: mail.envelope.to, messageId: mail.messageId }, 'a mail was handed over')
-        return
-      } catch (error) {
-        if (isLast || isPermanent(error)) throw error
-        this.#services.log.info({ to: mail.envelope.to, why: reason(error) }, 'a mail waits for another attempt')
-        tried()
-        await this.#pause(attempt)
-      }
-    }
-  }
-
-  async #pause(attempt: number): Promise<void> {
-    const wait = this.#options.relayBackoff * 4 ** (attempt - 1)
-    try {
-      // Up to a quarter more, so that mails that failed together do not come together again.
-      await delay(wait * (1 + Math.random() / 4), undefined, { signal: this.#closing.signal, ref: false })
-    } catch {
-      // The gateway closes: the last attempt is now.
-    }
+  /**
+   * Resolves when it is on disk; it goes out then.
+   * @throws SignalboxError `journal_full`, `journal_failed`.
+   */
+  async #post({ envelope, messageId, raw }: OutgoingMail, said: EmailReply | EmailSend, about: About): Promise<void> {
+    const event: OutgoingEvent = { type: 'email.outgoing', envelope, messageId }
+    const record = { direction: 'out', scope: unrouted<EmailProtocol>(about.scope), event, body: raw } as const
+    await this.#services.journal.accept([about.said ? { ...record, key: about.said.key(said) } : record])
   }
 }
 

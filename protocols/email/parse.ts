@@ -1,7 +1,7 @@
 /** Bytes to `email.message`. Never fails: what cannot be read is left empty and named in `defects`; `raw` is always whole. */
 import addressparser from 'nodemailer/lib/addressparser'
 import { automaticReason } from './automatic.ts'
-import { decodeValue, plainBytes, splitHead, type Field } from './headers.ts'
+import { decodeValue, plainBytes, splitHead, type Head } from './headers.ts'
 import { htmlToText } from './html-text.ts'
 import { parseBody } from './mime.ts'
 import type { EmailAddress, EmailMessage } from './scope.ts'
@@ -20,6 +20,10 @@ const singular = new Set([
   'subject',
   'date',
 ])
+/** RFC 5322 3.6: the two that every message has. A Message-ID is only a SHOULD, and still the one that threads hang on. */
+const expected = ['from', 'date', 'message-id']
+/** What most address fields are: one address, alone or after a name of plain words. */
+const oneAddress = /^(?:((?:[a-z\d]+ )*[a-z\d]+) )?<([\w.+-]+@[a-z\d.-]+)>$|^[\w.+-]+@[a-z\d.-]+$/i
 /** Address fields beyond this are read up to here: a header of a megabyte of commas would stop the gateway for a second. */
 const longestAddresses = 64 * 1024
 const mostReferences = 1000
@@ -30,22 +34,35 @@ export interface Envelope {
   readonly sender: string
 }
 
-export async function parseMessage(raw: Uint8Array, { sender }: Envelope): Promise<EmailMessage> {
-  const { fields, bodyStart, defects: headDefects } = splitHead(raw)
-  const defects = [...headDefects]
-  const headers = fields.map(({ name, value }): readonly [string, string] => {
+/** `head` is that of `raw`, where it was cut off before. */
+export async function parseMessage(
+  raw: Uint8Array,
+  { sender }: Envelope,
+  head = splitHead(raw),
+): Promise<EmailMessage> {
+  const { fields, bodyStart, defects: headDefects } = head
+  const defects = new Set(headDefects)
+  const headers: (readonly [name: string, value: string])[] = []
+  /** The first of each name. */
+  const first = new Map<string, Value>()
+  for (const { name, value } of fields) {
     const { text, unknownCharset } = decodeValue(value)
-    if (unknownCharset !== undefined) defects.push(`${name}: unknown charset ${unknownCharset.slice(0, 40)}`)
-    return [name, text]
-  })
-  defects.push(...repeated(fields), ...missing(fields))
+    headers.push([name, text])
+    if (unknownCharset !== undefined) defects.add(`${name}: unknown charset ${unknownCharset.slice(0, 40)}`)
+    if (!first.has(name)) first.set(name, { text, raw: value })
+    else if (singular.has(name)) defects.add(`more than one ${name}: the first is taken`)
+  }
+  for (const name of expected) if (!first.get(name)?.raw) defects.add(`no ${name}`)
 
-  const text = (name: string) => headers.find(([found]) => found === name)?.[1] ?? ''
-  const addresses = (name: string) =>
-    parseAddresses(fields.find((field) => field.name === name)?.value ?? '', name, defects)
+  const text = (name: string) => first.get(name)?.text ?? ''
+  const addresses = (name: string) => parseAddresses(first.get(name)?.raw ?? '', name, defects)
   const from = addresses('from')
+  const replyTo = addresses('reply-to')
+  const to = addresses('to')
+  const cc = addresses('cc')
+  const date = isoDate(text('date'), defects)
   const body = await parseBody(fields, raw.subarray(bodyStart))
-  defects.push(...body.defects)
+  for (const defect of body.defects) defects.add(defect)
   return {
     type: 'email.message',
     raw,
@@ -55,58 +72,70 @@ export async function parseMessage(raw: Uint8Array, { sender }: Envelope): Promi
     references: messageIds(text('references')).slice(-mostReferences),
     subject: text('subject'),
     from,
-    replyTo: addresses('reply-to'),
-    to: addresses('to'),
-    cc: addresses('cc'),
-    date: isoDate(text('date'), defects),
+    replyTo,
+    to,
+    cc,
+    date,
     text: body.text === '' && body.html !== '' ? htmlToText(body.html.slice(0, longestHtml)) : body.text,
     html: body.html,
     attachments: body.attachments,
-    automatic: automaticReason({ sender, from, headers }),
-    defects: [...new Set(defects)],
+    automatic: automaticReason({ sender, from, headers, first: text }),
+    defects: [...defects],
   }
 }
 
-function repeated(fields: readonly Field[]): string[] {
-  const counts = new Map<string, number>()
-  for (const { name } of fields) counts.set(name, (counts.get(name) ?? 0) + 1)
-  return [...counts]
-    .filter(([name, count]) => count > 1 && singular.has(name))
-    .map(([name]) => `more than one ${name}: the first is taken`)
+/** What is asked of a message before anything else, as `parseMessage` would answer. */
+export interface Sight {
+  readonly messageId: string
+  /** How many servers say that they had it. */
+  readonly hops: number
+  readonly head: Head
 }
 
-// RFC 5322 3.6: the two that every message has. A Message-ID is only a SHOULD, and still the one that threads hang on.
-function missing(fields: readonly Field[]): string[] {
-  return ['from', 'date', 'message-id']
-    .filter((wanted) => !fields.some(({ name, value }) => name === wanted && value !== ''))
-    .map((name) => `no ${name}`)
+export function sightMessage(raw: Uint8Array): Sight {
+  const head = splitHead(raw)
+  const { fields } = head
+  const id = fields.find(({ name }) => name === 'message-id')?.value ?? ''
+  const hops = fields.filter(({ name }) => name === 'received').length
+  return { messageId: messageIds(decodeValue(id).text)[0] ?? '', hops, head }
+}
+
+/** A field's value, decoded and as it came. */
+interface Value {
+  readonly text: string
+  readonly raw: string
 }
 
 /** Groups are flattened; what has no address in it is left out. */
-function parseAddresses(value: string, name: string, defects: string[]): EmailAddress[] {
-  if (value.length > longestAddresses) defects.push(`${name}: longer than 64 KiB: cut`)
+function parseAddresses(value: string, name: string, defects: Set<string>): EmailAddress[] {
+  if (value === '') return []
+  const one = value.length < 500 ? oneAddress.exec(value) : null
+  if (one) return [{ address: one[2] ?? value, name: one[1] ?? '' }]
+  if (value.length > longestAddresses) defects.add(`${name}: longer than 64 KiB: cut`)
   // Names are decoded after the cut into addresses: no encoded word can smuggle a comma or an address in (RFC 2047 5).
   const parsed = addressparser(plainBytes(value.slice(0, longestAddresses)), { flatten: true })
   const found = parsed.map((entry) => ({
     address: entry.address.replaceAll(/[\p{Cc}\s]/gu, ''),
     name: decodeValue(entry.name).text,
   }))
-  if (value !== '' && !found.some(({ address }) => address.includes('@'))) defects.push(`${name}: no address in it`)
+  if (!found.some(({ address }) => address.includes('@'))) defects.add(`${name}: no address in it`)
   return found.filter(({ address }) => address !== '')
 }
 
 /** What stands in angle brackets; broken ones without brackets get them. */
 function messageIds(value: string): string[] {
+  if (value === '') return []
+  if (/^<[^<>\s]{1,900}>$/.test(value)) return [value]
   const bracketed = [...value.matchAll(/<([^<>]{1,900})>/g)].map(([, id = '']) => `<${id.replaceAll(/\s/g, '')}>`)
   if (bracketed.length > 0) return bracketed
   const bare = value.split(/\s+/)[0]?.replaceAll(/[<>]/g, '').slice(0, 900)
   return bare ? [`<${bare}>`] : []
 }
 
-function isoDate(value: string, defects: string[]): string {
+function isoDate(value: string, defects: Set<string>): string {
   if (value === '') return ''
   const time = Date.parse(value)
   if (!Number.isNaN(time)) return new Date(time).toISOString()
-  defects.push('date: unreadable')
+  defects.add('date: unreadable')
   return ''
 }

@@ -25,6 +25,8 @@ export interface PeersOptions {
   readonly implicitTls: SecureContext | undefined
   readonly rates: ClientRates
   readonly log: Log
+  /** Told the code of each refusal. */
+  readonly refused: (code: number) => void
   readonly newSession: () => Session
   readonly connect: (socket: Socket) => EmailConnection
 }
@@ -129,6 +131,7 @@ export class Peers {
   }
 
   #refuse(socket: Socket, { responseCode, message }: SmtpAnswer): void {
+    this.#options.refused(responseCode)
     this.#refused.add(socket)
     const timer = setTimeout(() => socket.destroy(), refusalTimeout)
     socket.once('close', () => {

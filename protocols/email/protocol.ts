@@ -9,6 +9,9 @@ import type { EmailProtocol } from './scope.ts'
 export const email: ProtocolDefinition<EmailProtocol, EmailOptions> = {
   name: 'email',
   options: emailOptions,
+  delivery: ['stored', 'handled'],
+  processesNote:
+    'a mail that comes again is recognised by the process that had it before, and handled again by another',
   routers: [emailToRouterDefinition],
   load: () => import('./adapter.ts'),
   loadClient: () => import('./client.ts'),

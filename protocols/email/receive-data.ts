@@ -46,8 +46,8 @@ class DataReader {
   #received = 0
   #seenInWindow = 0
   #over = false
-  readonly #deadline: NodeJS.Timeout
-  readonly #window: NodeJS.Timeout
+  readonly #begun = performance.now()
+  #timer: NodeJS.Timeout
   #silence: NodeJS.Timeout | undefined
 
   constructor(stream: SMTPServerDataStream, limits: DataLimits, spool: Spool) {
@@ -58,8 +58,7 @@ class DataReader {
     this.message = promise
     this.#resolve = resolve
     this.#reject = reject
-    this.#deadline = setTimeout(() => this.#cut(answers.slowData()), limits.dataTimeout)
-    this.#window = setInterval(() => this.#lookAtRate(), limits.dataWindow)
+    this.#timer = this.#watch()
     stream.on('data', (chunk: Buffer) => this.#take(chunk))
     stream.once('end', () => this.#end())
     stream.on('error', () => this.#leave())
@@ -131,10 +130,20 @@ class DataReader {
     this.#reject(error)
   }
 
+  /** At the end of each window, and of the time for the whole message. */
+  #watch(): NodeJS.Timeout {
+    const { dataTimeout, dataWindow } = this.#limits
+    const left = dataTimeout - (performance.now() - this.#begun)
+    return setTimeout(() => this.#lookAtRate(), Math.min(dataWindow, Math.max(0, Math.ceil(left))))
+  }
+
   #lookAtRate(): void {
+    const { dataTimeout, dataWindow, dataRate } = this.#limits
     const inWindow = this.#received - this.#seenInWindow
     this.#seenInWindow = this.#received
-    if (inWindow < (this.#limits.dataRate * this.#limits.dataWindow) / 1000) this.#cut(answers.slowData())
+    const isOver = performance.now() - this.#begun >= dataTimeout
+    if (isOver || inWindow < (dataRate * dataWindow) / 1000) this.#cut(answers.slowData())
+    else this.#timer = this.#watch()
   }
 
   #giveBack(): void {
@@ -144,8 +153,7 @@ class DataReader {
 
   #stop(): void {
     this.#over = true
-    clearTimeout(this.#deadline)
-    clearInterval(this.#window)
+    clearTimeout(this.#timer)
     clearTimeout(this.#silence)
   }
 }

@@ -1,5 +1,5 @@
 /** What became of each message for each recipient, so that a message that comes again is handled only where it was not. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { EmailMessage } from './scope.ts'
 import type { Handling } from './handling.ts'
 
@@ -11,6 +11,9 @@ interface Entry {
 
 /** More are forgotten before their time, the oldest first. */
 const mostEntries = 50_000
+
+/** Longer ids are kept as their hash. */
+const longestId = 100
 
 export class Seen {
   readonly #window: number
@@ -65,10 +68,10 @@ export class Seen {
  * Message-ID, recipient and body: some senders give two messages one id, others one message two bodies. A message without an
  * id is known by all of its bytes.
  */
-export function messageKey({ messageId, raw }: EmailMessage): string {
-  const hash = createHash('sha256')
+export function messageKey({ messageId, raw }: Pick<EmailMessage, 'messageId' | 'raw'>): string {
   const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength)
   // The headers grow on the way: two servers that try the same message write their own.
-  const body = messageId === '' ? 0 : Math.max(0, bytes.indexOf('\r\n\r\n'))
-  return hash.update(messageId).update('\0').update(bytes.subarray(body)).digest('base64')
+  const body = messageId === '' ? bytes : bytes.subarray(Math.max(0, bytes.indexOf('\r\n\r\n')))
+  const id = messageId.length > longestId ? hash('sha256', messageId, 'base64') : messageId
+  return `${id} ${hash('sha256', body, 'base64')}`
 }

@@ -1,15 +1,18 @@
 /** What is asked at each step of one SMTP session, and what is answered. */
 import type { SMTPServerAddress, SMTPServerDataStream, SMTPServerSession } from 'smtp-server'
 import type { Services } from '../../src/asgi/adapter.ts'
+import type { Resolution } from '../../src/asgi/protocol.ts'
 import { foldAddress } from './address.ts'
 import { SmtpAnswer, answers } from './answers.ts'
 import type { ClientRates } from './client-rates.ts'
 import type { Deliveries, NewEmailScope } from './delivery.ts'
+import type { Head } from './headers.ts'
 import type { EmailOptions } from './options.ts'
-import { parseMessage } from './parse.ts'
+import { parseMessage, sightMessage } from './parse.ts'
 import { receiveData } from './receive-data.ts'
-import type { EmailMessage, EmailProtocol } from './scope.ts'
-import type { Spool } from './spool.ts'
+import type { EmailProtocol } from './scope.ts'
+import type { Hold, Spool } from './spool.ts'
+import type { Recipient, StoredMessages } from './stored.ts'
 
 /** What all sessions of a listener share. */
 export interface SessionParts {
@@ -19,7 +22,17 @@ export interface SessionParts {
   readonly rates: ClientRates
   readonly spool: Spool
   readonly deliveries: Deliveries
+  readonly stored: StoredMessages
 }
+
+interface Described {
+  readonly raw: Buffer
+  readonly messageId: string
+  readonly head: Head
+}
+
+/** A rule that was there at RCPT is not there any more: the journal will find that out, and keep the message. */
+const unknown: Resolution = { rules: [], params: {} }
 
 export class Session {
   readonly #parts: SessionParts
@@ -54,23 +67,37 @@ export class Session {
    * @throws SmtpAnswer
    */
   async data(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<void> {
-    const { options, spool, deliveries } = this.#parts
+    const { options, spool } = this.#parts
     const scopes = this.#scopes(session)
     const raw = await receiveData(stream, options, spool)
-    const message = await parseMessage(raw, { sender: senderOf(session) })
-    const release = () => spool.give(raw.length)
+    // What is stored is given back when it is; what is handled holds it until the last application is done with it.
+    const hold = spool.holder(raw.length)
+    using _ = hold()
+    const { messageId, hops, head } = sightMessage(raw)
+    const described = { raw, messageId, head }
     try {
-      const hops = message.headers.filter(([name]) => name === 'received').length
-      if (hops > options.maxHops) {
-        release()
-        throw answers.loop(hops)
-      }
-      await deliveries.deliver(message, scopes, release)
-      this.#log(message, scopes, 250)
+      if (hops > options.maxHops) throw answers.loop(hops)
+      await this.#deliver(described, scopes, hold)
+      this.#log(described, scopes, 250)
     } catch (error) {
-      if (error instanceof SmtpAnswer) this.#log(message, scopes, error.responseCode)
+      if (error instanceof SmtpAnswer) this.#log(described, scopes, error.responseCode)
       throw error
     }
+  }
+
+  /** The rules that wait for their applications come first: if one of them has to be tried again, nothing is stored yet. */
+  async #deliver(described: Described, scopes: readonly NewEmailScope[], hold: Hold): Promise<void> {
+    const { services, deliveries, stored } = this.#parts
+    const recipients = scopes.map((scope) => ({ scope, resolution: services.resolve(scope) ?? unknown }))
+    const waits = ({ resolution }: Recipient) => resolution.delivery?.mode === 'handled'
+    const waiting = recipients.filter(waits).map(({ scope }) => scope)
+    if (waiting.length > 0) {
+      const message = await parseMessage(described.raw, { sender: waiting[0]?.sender ?? '' }, described.head)
+      const held = hold()
+      await deliveries.deliver(message, waiting, () => held[Symbol.dispose]())
+    }
+    const storing = recipients.filter((recipient) => !waits(recipient))
+    if (storing.length > 0) await stored.accept(described.raw, described.messageId, storing)
   }
 
   #error(answer: SmtpAnswer): SmtpAnswer {
@@ -101,13 +128,13 @@ export class Session {
     }
   }
 
-  #log({ messageId, raw }: EmailMessage, scopes: readonly NewEmailScope[], answer: number): void {
+  #log({ messageId, raw }: Described, scopes: readonly NewEmailScope[], answer: number): void {
     const recipients = scopes.map(({ recipient }) => recipient)
     const { sender, client } = scopes[0] ?? {}
-    this.#parts.services.log.info(
-      { sender, recipients, client, messageId, size: raw.byteLength, answer },
-      'a message was answered',
-    )
+    const fields = { sender, recipients, client, messageId, size: raw.byteLength, answer }
+    // What goes well is a line only for who asks for it; so it is with every protocol.
+    if (answer < 300) this.#parts.services.log.debug(fields, 'a message was answered')
+    else this.#parts.services.log.info(fields, 'a message was answered')
   }
 }
 

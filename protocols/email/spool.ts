@@ -1,9 +1,13 @@
 /** Messages while they come in: memory that is bounded over all connections together. */
 
+/** Takes part in holding something, until it is disposed of. */
+export type Hold = () => Disposable
+
 /** Counts what all connections hold. */
 export class Spool {
   readonly #limit: number
   #used = 0
+  #waiting: { readonly bytes: number; readonly resolve: () => void }[] = []
 
   constructor(limit: number) {
     this.#limit = limit
@@ -24,18 +28,63 @@ export class Spool {
     return true
   }
 
+  /** Takes them when there is room, in the order of asking; more than the whole limit when there is nothing else. */
+  async room(bytes: number, signal: AbortSignal): Promise<void> {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      const waiter = { bytes, resolve }
+      const leave = () => {
+        this.#waiting = this.#waiting.filter((other) => other !== waiter)
+        reject(signal.reason)
+      }
+      if (signal.aborted) return Promise.reject(signal.reason)
+      this.#waiting.push(waiter)
+      signal.addEventListener('abort', leave, { once: true })
+      await promise
+      signal.removeEventListener('abort', leave)
+      return
+    }
+    this.#used += bytes
+  }
+
   give(bytes: number): void {
     this.#used -= bytes
+    for (let next = this.#waiting[0]; next && this.#fits(next.bytes); next = this.#waiting[0]) {
+      this.#waiting.shift()
+      this.#used += next.bytes
+      next.resolve()
+    }
+  }
+
+  /** These bytes are given back when everybody who was told to hold them has let go. */
+  holder(bytes: number): Hold {
+    let holders = 0
+    return () => {
+      holders++
+      let held = true
+      return {
+        [Symbol.dispose]: () => {
+          if (!held) return
+          held = false
+          if (--holders === 0) this.give(bytes)
+        },
+      }
+    }
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#used === 0 || this.hasRoom(bytes)
   }
 }
 
 const smallestBlock = 4 * 1024
 const largestBlock = 256 * 1024
+const noBytes = Buffer.alloc(0)
 
-/** One message. Chunks are copied: a chunk of one byte would otherwise hold a buffer and an object of its own. */
+/** One message. Small chunks are copied together: each would otherwise hold a buffer and an object of its own. */
 export class MessageBuffer {
-  readonly #full: Buffer[] = []
-  #block: Buffer = Buffer.alloc(0)
+  readonly #full: Uint8Array[] = []
+  #block = noBytes
   #used = 0
   #length = 0
 
@@ -43,36 +92,54 @@ export class MessageBuffer {
     return this.#length
   }
 
+  /** The chunk must not be overwritten later. */
   append(chunk: Uint8Array): void {
-    let rest = chunk
-    while (rest.byteLength > 0) {
-      if (this.#used === this.#block.byteLength) this.#grow(rest.byteLength)
-      const part = rest.subarray(0, this.#block.byteLength - this.#used)
-      this.#block.set(part, this.#used)
-      this.#used += part.byteLength
-      rest = rest.subarray(part.byteLength)
-    }
+    const isFirst = this.#length === 0
     this.#length += chunk.byteLength
+    // Most mails come in one chunk.
+    if ((isFirst || chunk.byteLength >= smallestBlock) && 2 * chunk.byteLength >= chunk.buffer.byteLength) {
+      this.#endBlock()
+      this.#full.push(chunk)
+    } else this.#copy(chunk)
   }
 
   /** The whole message; the buffer is empty afterwards. */
   take(): Buffer {
-    const parts = [...this.#full, this.#block.subarray(0, this.#used)]
-    const whole = Buffer.concat(parts, this.#length)
+    this.#endBlock()
+    const [only = noBytes, ...others] = this.#full
+    const whole =
+      others.length === 0
+        ? Buffer.from(only.buffer, only.byteOffset, only.byteLength)
+        : Buffer.concat(this.#full, this.#length)
     this.clear()
     return whole
   }
 
   clear(): void {
     this.#full.length = 0
-    this.#block = Buffer.alloc(0)
+    this.#block = noBytes
     this.#used = this.#length = 0
   }
 
-  #grow(needed: number): void {
-    if (this.#used > 0) this.#full.push(this.#block)
-    const size = Math.min(Math.max(smallestBlock, needed, this.#length), largestBlock)
-    this.#block = Buffer.allocUnsafeSlow(size)
+  #copy(chunk: Uint8Array): void {
+    let rest = chunk
+    while (rest.byteLength > 0) {
+      if (this.#used === this.#block.byteLength) {
+        this.#endBlock()
+        const size = Math.min(Math.max(smallestBlock, rest.byteLength, this.#length), largestBlock)
+        this.#block = Buffer.allocUnsafeSlow(size)
+      }
+      const part = rest.subarray(0, this.#block.byteLength - this.#used)
+      this.#block.set(part, this.#used)
+      this.#used += part.byteLength
+      rest = rest.subarray(part.byteLength)
+    }
+  }
+
+  /** What follows goes into a block of its own. */
+  #endBlock(): void {
+    if (this.#used > 0) this.#full.push(this.#block.subarray(0, this.#used))
+    this.#block = this.#block.subarray(this.#used)
     this.#used = 0
   }
 }

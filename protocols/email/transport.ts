@@ -1,12 +1,21 @@
 /** The adapter's side of one e-mail scope: what its application may say, and when. */
 import type { Outcome, Transport } from '../../src/asgi/adapter.ts'
-import { SignalboxError } from '../../src/runtime/errors.ts'
+import { SignalboxError, permanent } from '../../src/runtime/errors.ts'
+import type { Said } from '../../src/runtime/said.ts'
 import type { EmailMessage, EmailProtocol, EmailReject, EmailReply, EmailScope, EmailSend } from './scope.ts'
 
 /** Where replies and new messages go. */
 export interface Outbound {
-  reply(event: EmailReply, scope: EmailScope, message: EmailMessage): Promise<void>
-  send(event: EmailSend, scope: EmailScope, message: EmailMessage): Promise<void>
+  reply(event: EmailReply, about: About): Promise<void>
+  send(event: EmailSend, about: About): Promise<void>
+}
+
+/** What is being answered. */
+export interface About {
+  readonly scope: EmailScope
+  readonly message: EmailMessage
+  /** Of a message that may be tried again: so that what was sent is not sent again. */
+  readonly said?: Said | undefined
 }
 
 /** An application's refusal, checked. */
@@ -16,6 +25,7 @@ export interface Rejection {
 }
 
 const defaultText = 'The message was refused'
+const hint = ' (a rule that refuses says delivery: handled)'
 
 export class EmailTransport implements Transport<EmailProtocol> {
   /** Being silent is a complete answer to a mail: the sender gets its 250 by the application's return. */
@@ -26,13 +36,16 @@ export class EmailTransport implements Transport<EmailProtocol> {
   readonly #message: EmailMessage
   readonly #outbound: Outbound
   readonly #ended: (outcome: Outcome) => void
+  readonly #said: Said | undefined
   #replied = false
   #answered = false
 
-  constructor(message: EmailMessage, outbound: Outbound, ended: (outcome: Outcome) => void) {
+  /** `said`: the message is out of the journal, and its sender has had its answer. */
+  constructor(message: EmailMessage, outbound: Outbound, ended: (outcome: Outcome) => void, said?: Said) {
     this.#message = message
     this.#outbound = outbound
     this.#ended = ended
+    this.#said = said
   }
 
   /** The sender has its answer: there is nothing left to refuse. */
@@ -44,11 +57,12 @@ export class EmailTransport implements Transport<EmailProtocol> {
     const { scope } = this
     if (!scope) throw unexpected('before the scope was open', event.type)
     if (event.type === 'email.reject') return this.#reject(event)
-    if (event.type === 'email.send') return this.#outbound.send(event, scope, this.#message)
+    const about = { scope, message: this.#message, said: this.#said }
+    if (event.type === 'email.send') return this.#outbound.send(event, about)
     if (event.type === 'email.reply') {
       if (this.rejection) throw unexpected('after email.reject, which the sender is told by its own server', event.type)
       this.#replied = true
-      return this.#outbound.reply(event, scope, this.#message)
+      return this.#outbound.reply(event, about)
     }
     throw unexpected('in an e-mail scope', (event satisfies never as { type: string }).type)
   }
@@ -58,6 +72,7 @@ export class EmailTransport implements Transport<EmailProtocol> {
   }
 
   #reject({ code = 550, text = defaultText }: EmailReject): void {
+    if (this.#said) throw permanent(unexpected(`after the sender had its answer${hint}`, 'email.reject'))
     if (this.#answered) throw unexpected('after the sender had its answer', 'email.reject')
     if (this.rejection) throw unexpected('after another email.reject', 'email.reject')
     if (this.#replied)

@@ -54,6 +54,7 @@ test('a plus-tag is taken off the first plus', () => {
 })
 
 test('folding twice is folding once', () => {
+  expect(foldAddress('a@⅐ࣈ')).toBeUndefined()
   const local = fc.string({ unit: 'binary', minLength: 1, maxLength: 20 })
   const domain = fc.oneof(fc.domain(), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }))
   fc.assert(

@@ -30,7 +30,7 @@ describe('signalbox send email', () => {
       from: 'eve@example.org',
       subject: 'Fire',
     })
-    expect(answer).toEqual({ positive: true, text: '250 2.6.0 Handled' })
+    expect(answer).toEqual({ positive: true, text: '250 2.6.0 Accepted' })
     expect(received[0]?.email).toMatchObject({ subject: 'Fire', text: 'My printer is on fire', defects: [] })
     expect(received[0]?.scope.sender).toBe('eve@example.org')
   })

@@ -56,7 +56,8 @@ async function gateway(act: (consumer: EmailConsumer) => unknown, options: Reado
   return { served, received, client, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }
 }
 
-async function outbox({ services }: Served): Promise<string[]> {
+async function outbox({ services, stored }: Served): Promise<string[]> {
+  await stored.idle()
   const folder = join(services.data, 'outbox')
   const names = await readdir(folder).catch(() => [])
   return Promise.all(names.toSorted((a, b) => a.localeCompare(b)).map((name) => readFile(join(folder, name), 'latin1')))
@@ -68,7 +69,7 @@ describe('a reply', () => {
     await using setup = await gateway((consumer) => consumer.reply({ text: 'We have it: grüße' }), { relay })
     const fields = { 'Message-ID': '<1@example.org>', References: '<0@example.org>', Subject: 'Re: Fire' }
     expect(await setup.client.mail(mailText(fields), ['Help+x@support.org'])).toMatch(/^250/)
-
+    await setup.served.stored.idle()
     expect(mails).toHaveLength(1)
     expect(mails[0]).toMatchObject({ from: '', to: ['ann@example.org'] })
     const message = await parseMessage(Buffer.from(mails[0]?.raw ?? '', 'latin1'), { sender: '' })
@@ -98,6 +99,7 @@ describe('a reply', () => {
       undefined,
       'ann@example.org',
     )
+    await setup.served.stored.idle()
     expect(mails.map(({ to }) => to)).toEqual([['ann@example.org']])
   })
 
@@ -151,6 +153,7 @@ describe('a new mail', () => {
       { relay },
     )
     await setup.client.mail(mailText())
+    await setup.served.stored.idle()
     expect(mails[0]).toMatchObject({
       from: 'bob@support.org',
       to: ['dan@example.net', expect.stringContaining('eve@')],
@@ -186,6 +189,7 @@ describe('a new mail', () => {
 test('without a relay a mail is a whole file, under the return path it would have', async () => {
   await using setup = await gateway((consumer) => consumer.reply({ text: 'x' }))
   await setup.client.mail(mailText())
+  await setup.served.stored.idle()
   const files = await readdir(join(setup.served.services.data, 'outbox'))
   expect(files).toEqual([expect.stringMatching(/^[\dTZ-]+-[\da-f]{8}\.eml$/)])
   const [text = ''] = await outbox(setup.served)
@@ -198,12 +202,12 @@ test('without a relay a mail is a whole file, under the return path it would hav
   })
 })
 
-test('an outbox that cannot be written is a failure that a person sees, and the message is handled', async () => {
+test('an outbox that cannot be written makes a dead letter, and the message is handled', async () => {
   await using setup = await gateway((consumer) => consumer.reply({ text: 'x' }), { relayAttempts: 1 })
   await writeFile(join(setup.served.services.data, 'outbox'), 'a file')
   expect(await setup.client.mail(mailText())).toMatch(/^250/)
-  expect(setup.served.failed).toMatchObject([
-    { event: { type: 'email.reply', text: 'x' }, scope: { recipient: 'bob@support.org' } },
+  expect(await setup.served.stored.dead(1)).toMatchObject([
+    { event: { type: 'email.outgoing' }, scope: { recipient: 'bob@support.org' } },
   ])
 })
 
@@ -324,12 +328,12 @@ describe('a relay', () => {
     })
     await using setup = await gateway((consumer) => consumer.reply({ text: 'x' }), { relay })
     expect(await setup.client.mail(mailText())).toMatch(/^250/)
-    while (mails.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    await setup.served.stored.idle()
     expect(mails).toHaveLength(1)
-    expect(setup.served.failed).toEqual([])
+    expect(await setup.served.stored.counts()).toMatchObject({ handled: 1, dead: 0 })
   })
 
-  test('that stays busy makes it a failure', async () => {
+  test('that stays busy makes it a dead letter', async () => {
     let attempts = 0
     const { relay } = await startRelay({
       onMailFrom: (_address, _session, callback) => {
@@ -339,9 +343,8 @@ describe('a relay', () => {
     })
     await using setup = await gateway((consumer) => consumer.reply({ text: 'x' }), { relay, relayAttempts: 3 })
     expect(await setup.client.mail(mailText())).toMatch(/^250/)
-    while (setup.served.failed.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await setup.served.stored.dead(1)).toMatchObject([{ attempts: 3, error: expect.stringContaining('busy') }])
     expect(attempts).toBe(3)
-    expect(setup.served.failed).toMatchObject([{ event: { type: 'email.reply' } }])
   })
 
   test('that says never is asked once', async () => {
@@ -354,20 +357,18 @@ describe('a relay', () => {
     })
     await using setup = await gateway((consumer) => consumer.reply({ text: 'x' }), { relay })
     expect(await setup.client.mail(mailText())).toMatch(/^250/)
+    expect(await setup.served.stored.dead(1)).toMatchObject([{ attempts: 1 }])
     expect(attempts).toBe(1)
-    expect(setup.served.failed).toHaveLength(1)
   })
 
-  test('that is not there makes it a failure in the end, at the latest when the gateway closes', async () => {
-    const setup = await gateway((consumer) => consumer.reply({ text: 'x' }), {
+  test('that is not there gets the mail later, after a restart too', async () => {
+    await using setup = await gateway((consumer) => consumer.reply({ text: 'x' }), {
       relay: 'smtp://127.0.0.1:1',
       relayBackoff: '10m',
     })
     expect(await setup.client.mail(mailText())).toMatch(/^250/)
-    expect(setup.served.failed).toEqual([])
     await setup.served.listener.close(new AbortController().signal)
-    expect(setup.served.failed).toMatchObject([{ event: { type: 'email.reply' } }])
-    await setup[Symbol.asyncDispose]()
+    expect(await setup.served.stored.counts()).toMatchObject({ waiting: 1, dead: 0 })
   })
 
   test('is signed in to with the name and the password of its URL', async () => {
@@ -383,6 +384,7 @@ describe('a relay', () => {
       relay: relay.replace('//', '//us%40er:p%3Aw@'),
     })
     expect(await setup.client.mail(mailText())).toMatch(/^250/)
+    await setup.served.stored.idle()
     expect(logins).toEqual([['us@er', 'p:w']])
   })
 })

@@ -26,6 +26,22 @@ test('a body that needs no parser reads as the parser reads it', async () => {
   )
 })
 
+test('an address that needs no parser reads as the parser reads it', async () => {
+  const local = fc.stringMatching(/^[\w.+-]{1,12}$/)
+  const domain = fc.stringMatching(/^[\da-zA-Z.-]{1,12}$/)
+  const name = fc.array(fc.stringMatching(/^[\da-zA-Z]{1,8}$/), { maxLength: 3 })
+  await fc.assert(
+    fc.asyncProperty(name, local, domain, fc.boolean(), async (words, before, after, isBare) => {
+      const address = `${before}@${after}`
+      const value = isBare ? address : [...words, `<${address}>`].join(' ')
+      const direct = await parse(`From: ${value}\r\n\r\n`)
+      const parsed = await parse(`From: ${value},\r\n\r\n`)
+      expect(direct.from).toEqual(parsed.from)
+    }),
+    { numRuns: 500 },
+  )
+})
+
 test('a plain mail is read field by field', async () => {
   const raw = Buffer.from(
     [

@@ -1,6 +1,7 @@
 /** One SMTP session: who may send what to whom, and what everybody else is told. */
 import { expect, test } from '@jest/globals'
 import { EmailToRouter } from '../../../protocols/email/router.ts'
+import { pino } from 'pino'
 import { Dialogue, mailText, recorder, serve } from './support.ts'
 
 test('a message arrives with its envelope, as it was sent', async () => {
@@ -9,7 +10,7 @@ test('a message arrives with its envelope, as it was sent', async () => {
   const client = await served.connect()
   const text = mailText()
 
-  expect(await client.mail(text, ['Bob+Printer@Support.ORG'], 'Ann@example.org')).toBe('250 2.6.0 Handled')
+  expect(await client.mail(text, ['Bob+Printer@Support.ORG'], 'Ann@example.org')).toBe('250 2.6.0 Accepted')
 
   expect(received).toHaveLength(1)
   expect(received[0]?.scope).toMatchObject({
@@ -307,3 +308,18 @@ test('2,000 connections leave nothing behind, however they end', async () => {
   expect(served.listener.connections).toBe(0)
   expect(served.open.size).toBe(0)
 }, 60_000)
+
+test('a message that is handled is a line of the log at debug, one that is not at info', async () => {
+  const lines: { readonly level: number; readonly msg: string; readonly answer?: number }[] = []
+  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line)) })
+  const { router } = recorder(({ email }, consumer) => (email.subject === 'no' ? consumer.reject(550) : undefined))
+  await using served = await serve(router, {}, { log })
+  const client = await served.connect()
+  await client.mail(mailText())
+  await client.mail(mailText({ Subject: 'no' }))
+  const answered = lines.filter(({ msg }) => msg === 'a message was answered')
+  expect(answered.map(({ level, answer }) => [level, answer])).toEqual([
+    [pino.levels.values['debug'], 250],
+    [pino.levels.values['info'], 550],
+  ])
+})

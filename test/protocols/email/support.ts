@@ -28,6 +28,7 @@ export async function serve(
 ): Promise<Served> {
   const lent = createServices(application, servicesOptions)
   const listener = await adapter.start(emailOptions.parse({ address: '127.0.0.1:0', ...options }), lent.services)
+  lent.attach(listener)
   const port = Number(new URL(listener.urls[0] ?? '').port)
   return Object.assign(lent, {
     listener,

@@ -17,6 +17,12 @@ function clock() {
   return Object.assign(() => time, { pass: (milliseconds: number) => void (time += milliseconds) })
 }
 
+function inLarger(bytes: Uint8Array): Uint8Array {
+  const larger = new Uint8Array(3 * bytes.length + 10)
+  larger.set(bytes, 7)
+  return larger.subarray(7, 7 + bytes.length)
+}
+
 describe('the spool', () => {
   test('holds no more than its limit, and has again what is given back', () => {
     const spool = new Spool(10)
@@ -27,16 +33,40 @@ describe('the spool', () => {
 
   test('a message is what was appended, in whatever pieces', () => {
     fc.assert(
-      fc.property(fc.array(fc.uint8Array({ maxLength: 20_000 }), { maxLength: 12, size: 'max' }), (chunks) => {
-        const buffer = new MessageBuffer()
-        for (const chunk of chunks) buffer.append(chunk)
-        const whole = Buffer.concat(chunks)
-        expect(buffer.length).toBe(whole.length)
-        expect(buffer.take().equals(whole)).toBe(true)
-        expect(buffer.length).toBe(0)
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.uint8Array({ maxLength: 20_000 }), fc.boolean()), { maxLength: 12, size: 'max' }),
+        (given) => {
+          // Some are a small part of a buffer that something else came in, too.
+          const chunks = given.map(([bytes, small]) => (small ? inLarger(bytes) : bytes))
+          const buffer = new MessageBuffer()
+          for (const chunk of chunks) buffer.append(chunk)
+          const whole = Buffer.concat(chunks)
+          expect(buffer.length).toBe(whole.length)
+          expect(buffer.take().equals(whole)).toBe(true)
+          expect(buffer.length).toBe(0)
+        },
+      ),
       { numRuns: 50 },
     )
+  })
+})
+
+describe('a message that comes in one chunk', () => {
+  const bytes = Buffer.alloc(2000, 'x')
+
+  test('is not copied', () => {
+    const buffer = new MessageBuffer()
+    const chunk = new Uint8Array(bytes)
+    buffer.append(chunk)
+    expect(buffer.take().buffer).toBe(chunk.buffer)
+  })
+
+  test('is copied out of a buffer that it would keep for little', () => {
+    const buffer = new MessageBuffer()
+    const chunk = inLarger(bytes)
+    buffer.append(chunk)
+    const whole = buffer.take()
+    expect([whole.buffer === chunk.buffer, whole.equals(bytes)]).toEqual([false, true])
   })
 })
 
