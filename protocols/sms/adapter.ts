@@ -2,14 +2,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import path from 'node:path'
 import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
+import type { StoredRecord } from '../../src/asgi/delivery.ts'
 import { answerAndClose } from '../../src/runtime/http-answer.ts'
+import { Work } from '../../src/runtime/work.ts'
 import { sentence, write } from './answer.ts'
+import type { Carrier } from './carrier.ts'
 import { ConsentStore } from './consent.ts'
 import { Desk } from './desk.ts'
+import { Handling } from './handling.ts'
 import { FileCarrier } from './file-carrier.ts'
 import type { SmsOptions } from './options.ts'
-import { type Carrier, Outbox } from './outbox.ts'
+import { Outbound } from './outbound.ts'
 import type { SmsProtocol } from './scope.ts'
+import { SentMessages } from './sent.ts'
 import { TwilioCarrier } from './twilio-carrier.ts'
 import { receive } from './webhook.ts'
 
@@ -17,8 +22,12 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
   async start(options, services) {
     const host = services.httpHost(options.address, options.tls)
     const consent = new ConsentStore(path.join(services.data, 'sms-consent.sqlite'))
-    const outbox = new Outbox(carrierOf(options, services))
-    const desk = new Desk({ services, options, consent, outbox })
+    const sent = new SentMessages(path.join(services.data, 'sms-sent.sqlite'))
+    const outbound = new Outbound({ services, options, consent, sent, carrier: carrierOf(options, services) })
+    const handling = new Handling({ services, options, outbound })
+    const desk = new Desk({ options, log: services.log, consent, outbound, handling })
+    const { attempts, backoff } = options.provider.twilio
+    const work = new Work()
     let closing = false
 
     const serve = (suffix: string, handle: Desk['message']) => {
@@ -37,6 +46,7 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
         if ('cut' in received) return answerAndClose(request, response, received.cut)
         if ('refusal' in received) {
           const { status } = received.refusal
+          services.refused(status)
           // Who has set the wrong publicUrl or token sees here what was expected.
           services.log.warn(
             { status, url, client: request.socket.remoteAddress },
@@ -58,13 +68,19 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       },
       example: 'npx signalbox send sms +14155550100 "TEMP kitchen"',
       get connections() {
-        return desk.open
+        return handling.open
+      },
+      outgoing: { attempts, backoff },
+      deliver(record) {
+        const stored = record as StoredRecord<SmsProtocol> // the journal keeps the protocols apart
+        return work.add(stored.direction === 'in' ? handling.attempt(stored) : outbound.carry(stored))
       },
       async close(signal) {
         closing = true
-        await desk.close(signal)
-        await outbox.close(signal)
+        await handling.close(signal)
+        await work.over(signal)
         consent.close()
+        sent.close()
       },
     } satisfies Listener
   },

@@ -31,6 +31,7 @@ export function write(response: ServerResponse, { status, headers, body }: Answe
 export class SharedAnswer {
   readonly #waiting = new Set<ServerResponse>()
   #answer: Answer | undefined
+  #timer: NodeJS.Timeout | undefined
 
   /** Whether anybody still listens. */
   get awaited(): boolean {
@@ -43,8 +44,14 @@ export class SharedAnswer {
     response.once('close', () => this.#waiting.delete(response))
   }
 
+  /** Gives this answer when nobody has settled it after `wait` milliseconds. */
+  settleAfter(wait: number, answer: Answer): void {
+    if (!this.#answer) this.#timer = setTimeout(() => this.settle(answer), wait)
+  }
+
   settle(answer: Answer): void {
     if (this.#answer) return
+    clearTimeout(this.#timer)
     this.#answer = answer
     for (const response of this.#waiting) write(response, answer)
     this.#waiting.clear()

@@ -40,7 +40,7 @@ export class SmsCommunicator {
    * @throws what the application raised; SignalboxError `no_route`; `timed_out`, and the application goes on.
    */
   async send(body: string, { media = [] }: { readonly media?: readonly string[] } = {}): Promise<readonly SmsReply[]> {
-    const consent = consentOf(body, '', this.#stopped)
+    const consent = consentOf(body, '', () => this.#stopped)
     if (consent !== '') this.#stopped = consent === 'stop'
     return this.#play('message', {
       type: 'sms.message',
@@ -68,7 +68,7 @@ export class SmsCommunicator {
       return 'finished'
     })
     // What it fails with is the outcome too.
-    void communicator.sendInput(event, { last: true }).catch(() => undefined)
+    void communicator.sendInput(event, { last: 'of the peer' }).catch(() => undefined)
     const { timeout = 1000 } = this.#options
     const outcome = await before(timeout, communicator.wait())
     if (outcome.kind === 'raised') throw outcome.error

@@ -9,14 +9,17 @@ export type Consent = SmsMessage['consent']
 const stopWords = new Set(['STOP', 'STOPALL', 'UNSUBSCRIBE', 'CANCEL', 'END', 'QUIT', 'OPTOUT', 'REVOKE'])
 const startWords = new Set(['START', 'UNSTOP'])
 
-/** What a text says about consent. `optOutType` is what a messaging service with own words made of it; it goes first. */
-export function consentOf(body: string, optOutType = '', stopped = false): Consent {
+/**
+ * What a text says about consent. `optOutType` is what a messaging service with own words made of it; it goes first. `stopped`
+ * is asked only where it matters.
+ */
+export function consentOf(body: string, optOutType = '', stopped = () => false): Consent {
   const type = optOutType.toUpperCase()
   if (type === 'STOP' || type === 'START') return type === 'STOP' ? 'stop' : 'start'
   const word = body.trim().toUpperCase()
   if (stopWords.has(word)) return 'stop'
   // YES opts in again, but to everybody else it is an answer like any other.
-  return startWords.has(word) || (stopped && word === 'YES') ? 'start' : ''
+  return startWords.has(word) || (word === 'YES' && stopped()) ? 'start' : ''
 }
 
 /** A SQLite file; what `record` has returned from is on the disk. */

@@ -1,5 +1,7 @@
-/** The base class of consumers for SMS. */
+/** The base classes of consumers for SMS. */
+import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
+import { blocking } from '../../src/runtime/blocking.ts'
 import type { SmsMessage, SmsProtocol, SmsStatus } from './scope.ts'
 
 /** What goes with a text. */
@@ -18,7 +20,7 @@ export interface SmsExtras {
  *   }
  * }
  */
-export class SmsConsumer extends Consumer<SmsProtocol> {
+export class SmsConsumer<K extends Kind = Async> extends Consumer<SmsProtocol, K> {
   protected get lastEvent(): string {
     return this.scope.kind === 'status' ? 'sms.status' : 'sms.message'
   }
@@ -30,20 +32,35 @@ export class SmsConsumer extends Consumer<SmsProtocol> {
   status(_status: SmsStatus): void | Promise<void> {}
 
   /** Answers the message; several replies become several texts, in order. At most 1600 characters each. */
-  reply(body: string, extras: SmsExtras = {}): Promise<void> {
+  reply(body: string, extras: SmsExtras = {}): K['sent'] {
     return this.send({ type: 'sms.reply', body, ...extras })
   }
 
   /** Sends a text to somebody else, from the number that this message came to. */
-  sendSms(to: string, body: string, extras: SmsExtras = {}): Promise<void> {
+  sendSms(to: string, body: string, extras: SmsExtras = {}): K['sent'] {
     return this.send({ type: 'sms.send', to, body, ...extras })
   }
 
-  async 'sms.message'(event: SmsMessage): Promise<void> {
-    await this.message(event)
+  'sms.message'(event: SmsMessage): void | Promise<void> {
+    return this.message(event)
   }
 
-  async 'sms.status'(event: SmsStatus): Promise<void> {
-    await this.status(event)
+  'sms.status'(event: SmsStatus): void | Promise<void> {
+    return this.status(event)
   }
+}
+
+/**
+ * The same for handlers that block: on a worker thread, with plain methods.
+ *
+ * @example
+ * export class Stock extends SyncSmsConsumer {
+ *   override message({ body }: SmsMessage) {
+ *     this.reply(database.prepare('SELECT …').get(body)?.answer ?? 'Never heard of it.')
+ *   }
+ * }
+ */
+export class SyncSmsConsumer extends SmsConsumer<Sync> {
+  static readonly [blocking]: boolean = true
+  static readonly moveBytes: boolean = false
 }

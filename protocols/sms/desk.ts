@@ -1,15 +1,24 @@
 /** Where signed requests arrive: recognises what was there before, and opens a scope for what was not. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Connection } from '../../src/asgi/adapter.ts'
-import { SignalboxError, reason } from '../../src/runtime/errors.ts'
-import { SharedAnswer, messages, nothingToSay, sentence, write } from './answer.ts'
-import { type Consent, consentOf } from './consent.ts'
+import type { Log } from '../../src/asgi/context.ts'
+import { reason } from '../../src/runtime/errors.ts'
+import { SharedAnswer, nothingToSay, sentence, write } from './answer.ts'
+import { type Consent, type ConsentStore, consentOf } from './consent.ts'
 import { Duplicates } from './duplicates.ts'
-import { Exchange, type ExchangeOptions, type Shared, senderOf } from './exchange.ts'
 import type { Parameters } from './form.ts'
-import { type MessageParameters, type NewScope, readMessage, readStatus, scopeOf } from './message.ts'
-import type { SmsProtocol } from './scope.ts'
+import type { Arrival, Handling } from './handling.ts'
+import { type MessageParameters, readMessage, readStatus, scopeOf } from './message.ts'
+import type { SmsOptions } from './options.ts'
+import type { Outbound } from './outbound.ts'
 import { optedOut } from './twilio-carrier.ts'
+
+export interface DeskParts {
+  readonly options: Pick<SmsOptions, 'dedupeWindow'>
+  readonly log: Log
+  readonly consent: ConsentStore
+  readonly outbound: Outbound
+  readonly handling: Handling
+}
 
 /** How many messages and reports are remembered at most; the oldest go first. */
 const capacity = 10_000
@@ -34,23 +43,17 @@ const steps: Readonly<Record<string, number>> = {
 type Handler = (parameters: Parameters, request: IncomingMessage, response: ServerResponse) => void
 
 export class Desk {
-  readonly #shared: Shared
+  readonly #parts: DeskParts
   readonly #messages: Duplicates<SharedAnswer>
   readonly #reports: Duplicates<SharedAnswer>
   readonly #progress: Duplicates<number>
-  readonly #open = new Set<Connection<SmsProtocol>>()
 
-  constructor(shared: Shared) {
-    this.#shared = shared
-    const options = { window: shared.options.dedupeWindow, capacity }
+  constructor(parts: DeskParts) {
+    this.#parts = parts
+    const options = { window: parts.options.dedupeWindow, capacity }
     this.#messages = new Duplicates(options)
     this.#reports = new Duplicates(options)
     this.#progress = new Duplicates(options)
-  }
-
-  /** How many scopes are open. */
-  get open(): number {
-    return this.#open.size
   }
 
   /** A message came in. */
@@ -70,7 +73,8 @@ export class Desk {
       const consent = this.#recordConsent(read)
       const { body, media, segments } = read
       const event = { type: 'sms.message', body, media, segments, consent } as const
-      this.#begin(scopeOf('message', read, request), { event, answer, forget })
+      const scope = scopeOf('message', read, request)
+      this.#parts.handling.take({ scope, event, answer, key: read.messageSid, forget })
     })
   }
 
@@ -85,7 +89,7 @@ export class Desk {
     const before = this.#progress.get(messageSid) ?? 0
     const step = steps[status]
     if (step !== undefined && step <= before) {
-      this.#shared.services.log.debug({ messageSid, status }, 'a status report came too late to be news')
+      this.#parts.log.debug({ messageSid, status }, 'a status report came too late to be news')
       return write(response, nothingToSay)
     }
     const answer = new SharedAnswer()
@@ -97,61 +101,31 @@ export class Desk {
       if (this.#progress.get(messageSid) === step) this.#progress.set(messageSid, before)
     }
     this.#attempt({ answer, forget }, () => {
-      if (errorCode === String(optedOut)) this.#record(from, to, { stopped: true, source: errorCode })
+      const { handling, outbound } = this.#parts
+      if (errorCode === String(optedOut)) outbound.record(from, to, { stopped: true, source: errorCode })
       const event = { type: 'sms.status', messageSid, status, errorCode } as const
-      this.#begin(scopeOf('status', read, request), { event, answer, forget })
+      const scope = scopeOf('status', read, request)
+      outbound.reported(event, scope)
+      handling.take({ scope, event, answer, key, forget })
     })
   }
 
-  /** Waits for the applications; those that still run when `signal` aborts are told to end. */
-  async close(signal: AbortSignal): Promise<void> {
-    const hurry = () => {
-      const closing = new SignalboxError('closing', 'the gateway is closing')
-      for (const connection of this.#open) connection.abort(closing)
-    }
-    if (signal.aborted) hurry()
-    signal.addEventListener('abort', hurry, { once: true })
-    await Promise.all(Array.from(this.#open, ({ completed }) => completed))
-    signal.removeEventListener('abort', hurry)
-  }
-
-  #begin(scope: NewScope, options: ExchangeOptions): void {
-    const { services } = this.#shared
-    if (!services.resolve(scope)) {
-      services.unrouted(scope, scope.from)
-      options.answer.settle(scope.kind === 'status' ? nothingToSay : messages([]))
-      return
-    }
-    const exchange = new Exchange(this.#shared, options)
-    const connection = services.open(scope, exchange)
-    this.#open.add(connection)
-    void connection.completed.then(() => this.#open.delete(connection))
-    exchange.begin(connection)
-  }
-
   /** A fault of ours, such as a full disk: the provider is told, and may ask again. */
-  #attempt({ answer, forget }: Pick<ExchangeOptions, 'answer' | 'forget'>, work: () => void): void {
+  #attempt({ answer, forget }: Pick<Arrival, 'answer' | 'forget'>, work: () => void): void {
     try {
       work()
     } catch (error) {
-      this.#shared.services.log.error({ err: error }, 'a request of Twilio could not be handled')
+      this.#parts.log.error({ err: error }, 'a request of Twilio could not be handled')
       forget()
       answer.settle(sentence(500, 'The gateway failed.'))
     }
   }
 
   #recordConsent({ from, to, body, optOutType }: MessageParameters): Consent {
-    const stopped = this.#shared.consent.stopped(from, senderOf(this.#shared.options, to))
-    const consent = consentOf(body, optOutType, stopped)
-    if (consent !== '') this.#record(from, to, { stopped: consent === 'stop', source: body.trim().slice(0, 100) })
+    const { consent: store, outbound } = this.#parts
+    const consent = consentOf(body, optOutType, () => store.stopped(from, outbound.sender(to)))
+    if (consent !== '') outbound.record(from, to, { stopped: consent === 'stop', source: body.trim().slice(0, 100) })
     return consent
-  }
-
-  #record(person: string, ours: string, entry: { readonly stopped: boolean; readonly source: string }): void {
-    const { consent, options, services } = this.#shared
-    const sender = senderOf(options, ours)
-    consent.record(person, sender, entry)
-    services.log.info({ person, sender, source: entry.source }, entry.stopped ? 'opted out' : 'opted in again')
   }
 }
 

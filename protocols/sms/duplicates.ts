@@ -10,6 +10,7 @@ export interface DuplicatesOptions {
 }
 
 interface Entry<T> {
+  readonly key: string
   readonly value: T
   readonly until: number
 }
@@ -17,8 +18,10 @@ interface Entry<T> {
 export class Duplicates<T> {
   readonly #options: DuplicatesOptions
   readonly #now: () => number
-  /** In the order of their time: a Map keeps the order of insertion, and every entry lives equally long. */
   readonly #entries = new Map<string, Entry<T>>()
+  /** In the order of their time, as every entry lives equally long; some are replaced or deleted by now. The first is at `#oldest`. */
+  #order: Entry<T>[] = []
+  #oldest = 0
 
   constructor(options: DuplicatesOptions) {
     this.#options = options
@@ -36,8 +39,10 @@ export class Duplicates<T> {
 
   /** Remembers a value for a whole window from now; it replaces an older one. */
   set(key: string, value: T): void {
+    const entry = { key, value, until: this.#now() + this.#options.window }
     this.#entries.delete(key)
-    this.#entries.set(key, { value, until: this.#now() + this.#options.window })
+    this.#entries.set(key, entry)
+    this.#order.push(entry)
     this.#trim()
   }
 
@@ -47,9 +52,15 @@ export class Duplicates<T> {
 
   #trim(): void {
     const now = this.#now()
-    for (const [key, { until }] of this.#entries) {
-      if (until > now && this.#entries.size <= this.#options.capacity) return
-      this.#entries.delete(key)
+    // The Map has them in order too, but comes to its first one only past all that were deleted before it.
+    for (let entry = this.#order[this.#oldest]; entry; entry = this.#order[this.#oldest]) {
+      const current = this.#entries.get(entry.key) === entry
+      if (current && entry.until > now && this.#entries.size <= this.#options.capacity) break
+      if (current) this.#entries.delete(entry.key)
+      this.#oldest++
     }
+    if (this.#order.length <= 2 * this.#entries.size + 64) return
+    this.#order = [...this.#entries.values()]
+    this.#oldest = 0
   }
 }

@@ -1,27 +1,27 @@
 /** One message or report and its application: gathers the replies, answers the webhook in time, and sends the rest later. */
-import type { Connection, Outcome, Services, Transport } from '../../src/asgi/adapter.ts'
-import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
-import { type SharedAnswer, messages, nothingToSay, sentence } from './answer.ts'
-import type { ConsentStore } from './consent.ts'
+import type { Connection, Outcome, Transport } from '../../src/asgi/adapter.ts'
+import { SignalboxError } from '../../src/runtime/errors.ts'
+import type { Said } from '../../src/runtime/said.ts'
+import { type SharedAnswer, messages, nothingToSay } from './answer.ts'
 import type { SmsOptions } from './options.ts'
-import type { Outbox } from './outbox.ts'
+import type { Outbound } from './outbound.ts'
 import { type Outgoing, outgoing } from './outgoing.ts'
-import type { SmsProtocol, SmsSend } from './scope.ts'
-import { optedOut } from './twilio-carrier.ts'
+import type { SmsProtocol, SmsScope } from './scope.ts'
 
 /** What all exchanges share. */
 export interface Shared {
-  readonly services: Services<SmsProtocol>
-  readonly options: SmsOptions
-  readonly consent: ConsentStore
-  readonly outbox: Outbox
+  readonly options: Pick<SmsOptions, 'replyTimeout' | 'handlerTimeout'>
+  readonly outbound: Outbound
 }
 
 export interface ExchangeOptions {
   readonly event: SmsProtocol['receive']
   readonly answer: SharedAnswer
-  /** Called when the application failed while the provider still waited: it may ask again. */
-  readonly forget: () => void
+  /** Of an event that may be tried again: so that what was sent is not sent again. */
+  readonly said?: Said | undefined
+  readonly handled: () => void
+  /** The application failed; `waiting`: the provider has no answer yet, and is given none here. */
+  readonly failed: (scope: SmsScope, error: unknown, waiting: boolean) => void
 }
 
 /** Replies in one answer; an application that says more is in a loop. */
@@ -35,7 +35,7 @@ export class Exchange implements Transport<SmsProtocol> {
   #answered = false
   #handled = false
   #spoke = false
-  #timers: NodeJS.Timeout[] = []
+  #timer: NodeJS.Timeout | undefined
 
   constructor(shared: Shared, options: ExchangeOptions) {
     this.#shared = shared
@@ -49,26 +49,21 @@ export class Exchange implements Transport<SmsProtocol> {
   /** Hands the event to the application that was opened for it. */
   begin(connection: Connection<SmsProtocol>): void {
     const { event } = this.#options
-    const { replyTimeout, handlerTimeout } = this.#shared.options
     this.#connection = connection
-    this.#timers = [
-      setTimeout(() => this.#settle(), replyTimeout),
-      setTimeout(() => connection.abort(tooSlow(handlerTimeout)), handlerTimeout),
-    ]
+    this.#startTimer(connection)
     const handled = (error?: unknown) => {
       // What failed is told to `end`, which follows and knows more.
-      if (error !== undefined) return
-      this.#handled = true
-      this.#settle()
+      if (error === undefined) this.#finish()
     }
-    connection.deliver(event, { handled, last: true, bytes: event.type === 'sms.message' ? event.body.length : 0 })
+    const bytes = event.type === 'sms.message' ? event.body.length : 0
+    connection.deliver(event, { handled, last: 'of the peer', bytes })
   }
 
   send(event: SmsProtocol['send']): void | Promise<void> {
     const { scope } = this.#open()
     const message = outgoing(event, scope)
     this.#spoke = true
-    if (this.#refuses(message)) return
+    if (this.#shared.outbound.refuses(message)) return
     if (event.type === 'sms.send' || this.#answered) return this.#post(message)
     if (this.#replies.length >= mostReplies) {
       throw new SignalboxError('too_large', `sms.reply: found more than ${mostReplies} replies to one message`)
@@ -77,17 +72,33 @@ export class Exchange implements Transport<SmsProtocol> {
   }
 
   end(outcome: Outcome): void {
-    for (const timer of this.#timers) clearTimeout(timer)
+    clearTimeout(this.#timer)
     if (this.#handled) return
-    const { services } = this.#shared
-    const { scope } = this.#open()
     const error = failureOf(outcome)
-    if (hasCode(error, 'no_route')) {
-      services.unrouted(scope, scope.from)
-      this.#replies = []
-      this.#settle()
-    } else if (error === undefined) this.#settle()
-    else this.#fail(error)
+    if (error === undefined) return this.#finish()
+    const waiting = !this.#answered
+    this.#answered = true
+    this.#replies = []
+    this.#options.failed(this.#open().scope, error, waiting)
+  }
+
+  #finish(): void {
+    this.#handled = true
+    this.#settle()
+    this.#options.handled()
+  }
+
+  /** One timer for both deadlines, as most events meet neither. */
+  #startTimer(connection: Connection<SmsProtocol>): void {
+    const { replyTimeout, handlerTimeout } = this.#shared.options
+    const settle = () => this.#settle()
+    const abort = () => connection.abort(tooSlow(handlerTimeout))
+    const [first, second] = replyTimeout < handlerTimeout ? [settle, abort] : [abort, settle]
+    const expire = () => {
+      this.#timer = setTimeout(second, Math.abs(handlerTimeout - replyTimeout))
+      first()
+    }
+    this.#timer = setTimeout(expire, Math.min(replyTimeout, handlerTimeout))
   }
 
   /** Answers the webhook with what there is; replies that nobody is there to take go by the provider's other way. */
@@ -97,63 +108,22 @@ export class Exchange implements Transport<SmsProtocol> {
     const { answer, event } = this.#options
     const replies = this.#replies
     this.#replies = []
-    if (event.type === 'sms.status') answer.settle(nothingToSay)
-    else if (answer.awaited) answer.settle(messages(replies))
-    else {
-      answer.settle(messages([]))
-      for (const reply of replies) void this.#post(reply)
-    }
-  }
-
-  /**
-   * Nothing was answered: the provider is told so, and its repetition is handled as new. It repeats only where the operator
-   * has asked it to (`#rc` and `#rp` in the URL), so the event is kept in any case.
-   */
-  #fail(error: unknown): void {
-    const { answer, event, forget } = this.#options
-    if (!this.#answered) {
-      this.#answered = true
-      this.#replies = []
-      forget()
-      answer.settle(sentence(500, 'The application failed.'))
-    }
-    this.#shared.services.failed(this.#open().scope, event, error)
-  }
-
-  /** Whoever has opted out gets nothing, whichever way and whoever asks for it. */
-  #refuses({ from, to }: Outgoing): boolean {
-    const { consent, options, services } = this.#shared
-    const sender = senderOf(options, from)
-    if (!consent.stopped(to, sender)) return false
-    services.log.warn({ scope: this.#open().scope.id, to, sender }, 'not sent: this person has opted out')
-    return true
+    if (event.type === 'sms.status') return answer.settle(nothingToSay)
+    if (answer.awaited) return answer.settle(messages(replies))
+    answer.settle(messages([]))
+    const { scope } = this.#open()
+    const { outbound } = this.#shared
+    for (const reply of replies) this.#post(reply).catch((error: unknown) => outbound.bury(reply, scope, error))
   }
 
   #post(message: Outgoing): Promise<void> {
-    const { consent, options, outbox, services } = this.#shared
-    const { scope } = this.#open()
-    return outbox.post(message, (error) => {
-      const { from, to, body, media } = message
-      const failed = { type: 'sms.send', to, body, media } satisfies SmsSend
-      if (!isOptedOut(error)) return services.failed(scope, failed, error)
-      services.log.warn({ scope: scope.id, to }, 'not sent: Twilio says that this person has opted out')
-      try {
-        consent.record(to, senderOf(options, from), { stopped: true, source: String(optedOut) })
-      } catch (second) {
-        services.failed(scope, failed, second)
-      }
-    })
+    return this.#shared.outbound.post(message, this.#open().scope, this.#options.said)
   }
 
   #open(): Connection<SmsProtocol> {
     if (this.#connection) return this.#connection
     throw new TypeError('an exchange is used before it has begun')
   }
-}
-
-/** On whose behalf people opt out: of one number, or of a service with all of its numbers, as the provider counts it. */
-export function senderOf({ provider }: Pick<SmsOptions, 'provider'>, ours: string): string {
-  return provider.twilio.messagingServiceSid ?? ours
 }
 
 function failureOf(outcome: Outcome): unknown {
@@ -164,9 +134,4 @@ function failureOf(outcome: Outcome): unknown {
 
 function tooSlow(handlerTimeout: number): SignalboxError {
   return new SignalboxError('timed_out', `the application took longer than ${handlerTimeout} ms (handlerTimeout)`)
-}
-
-function isOptedOut(error: unknown): boolean {
-  const cause: unknown = Error.isError(error) ? error.cause : undefined
-  return typeof cause === 'object' && cause !== null && 'code' in cause && cause.code === optedOut
 }

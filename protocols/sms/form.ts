@@ -15,6 +15,8 @@ export function parseForm(body: Uint8Array): Parameters {
   // Bytes as letters, one each: what is cut here are ASCII signs, which are in no longer UTF-8 sequence.
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
   if (text === '') return parameters
+  // Every form that a provider writes is ASCII.
+  const decode = /[\x80-\xff]/.test(text) ? decodeBytes : decodeAscii
   for (const pair of text.split('&')) {
     const equals = pair.indexOf('=')
     if (equals < 1) throw new Error('expected name=value between the ampersands')
@@ -25,7 +27,18 @@ export function parseForm(body: Uint8Array): Parameters {
   return parameters
 }
 
-function decode(text: string): string {
+/** As strict as the other, and several times as fast; but it has no words for what it refuses. */
+function decodeAscii(text: string): string {
+  const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text
+  if (!spaced.includes('%')) return spaced
+  try {
+    return decodeURIComponent(spaced)
+  } catch {
+    return decodeBytes(text)
+  }
+}
+
+function decodeBytes(text: string): string {
   if (/%(?![\dA-Fa-f]{2})/.test(text)) throw new Error('expected two hexadecimal digits after each percent sign')
   const bytes = text
     .replaceAll('+', ' ')

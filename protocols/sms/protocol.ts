@@ -8,6 +8,9 @@ import type { SmsProtocol } from './scope.ts'
 export const sms: ProtocolDefinition<SmsProtocol, SmsOptions> = {
   name: 'sms',
   options: smsOptions,
+  delivery: ['stored', 'handled'],
+  processesNote:
+    'a text that comes again is recognised by the process that had it before, and handled again by another',
   routers: [smsFromRouterDefinition],
   load: () => import('./adapter.ts'),
   loadClient: () => import('./client.ts'),

@@ -1,9 +1,8 @@
-/** Messages by the provider's REST interface, tried again when that can help. */
-import { setTimeout as wait } from 'node:timers/promises'
+/** Messages by the provider's REST interface. */
 import type Twilio from 'twilio/lib/rest/Twilio.js'
 import type { Log } from '../../src/asgi/context.ts'
-import { SignalboxError, reason } from '../../src/runtime/errors.ts'
-import type { Carrier } from './outbox.ts'
+import { SignalboxError, permanent, reason } from '../../src/runtime/errors.ts'
+import type { Carrier } from './carrier.ts'
 import type { Outgoing } from './outgoing.ts'
 import type { TwilioOptions } from './options.ts'
 
@@ -32,29 +31,16 @@ export class TwilioCarrier implements Carrier {
     this.#log = log
   }
 
-  /**
-   * At least once: an answer that is lost on its way here means that the message goes out again.
-   * @throws SignalboxError `send_failed`; its cause has the provider's `status` and `code`.
-   */
-  async carry(message: Outgoing, signal: AbortSignal): Promise<void> {
-    const { attempts, backoff } = this.#options
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const sid = await this.#create(message)
-        this.#log.debug({ to: message.to, sid, attempt }, 'a text is handed to Twilio')
-        return
-      } catch (error) {
-        const refusal = refusalOf(error)
-        if (attempt >= attempts || !isPassing(refusal)) throw failure(error, refusal, attempt)
-        this.#log.warn(
-          { to: message.to, attempt, ...refusal },
-          `Twilio did not take a text, trying again: ${reason(error)}`,
-        )
-        // Half of it at random, so that what failed together does not come back together.
-        await wait(backoff * 2 ** (attempt - 1) * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {
-          throw signal.reason
-        })
-      }
+  /** At least once: an answer that is lost on its way here means that the message goes out again. */
+  async carry(message: Outgoing): Promise<string> {
+    try {
+      const sid = await this.#create(message)
+      this.#log.debug({ to: message.to, sid }, 'a text is handed to Twilio')
+      return sid
+    } catch (error) {
+      const refusal = refusalOf(error)
+      const failed = failure(error, refusal)
+      throw isPassing(refusal) ? failed : permanent(failed)
     }
   }
 
@@ -93,10 +79,7 @@ function isPassing({ status }: Refusal): boolean {
   return status === undefined || status === 429 || status >= 500
 }
 
-function failure(error: unknown, refusal: Refusal, attempt: number): SignalboxError {
-  const tried = attempt === 1 ? '' : ` after ${attempt} attempts`
+function failure(error: unknown, refusal: Refusal): SignalboxError {
   const code = refusal.code === undefined ? '' : ` (error ${refusal.code})`
-  return new SignalboxError('send_failed', `Twilio did not take the text${tried}: ${reason(error)}${code}`, {
-    cause: refusal,
-  })
+  return new SignalboxError('send_failed', `Twilio did not take the text: ${reason(error)}${code}`, { cause: refusal })
 }

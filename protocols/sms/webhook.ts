@@ -55,24 +55,33 @@ function readBody(
   { maxBodySize, bodyTimeout }: WebhookRules,
 ): Promise<Buffer | 'gone' | 408 | 413> {
   const { promise, resolve } = Promise.withResolvers<Buffer | 'gone' | 408 | 413>()
-  if (Number(request.headers['content-length'] ?? 0) > maxBodySize) resolve(413)
   const chunks: Buffer[] = []
   let size = 0
-  const take = (chunk: Buffer) => {
-    size += chunk.length
-    if (size > maxBodySize) resolve(413)
-    else chunks.push(chunk)
-  }
-  const timer = setTimeout(() => resolve(408), bodyTimeout)
-  request
-    .on('data', take)
-    .once('end', () => resolve(Buffer.concat(chunks)))
-    .once('close', () => resolve('gone'))
-    .on('error', () => resolve('gone'))
-  return promise.finally(() => {
+  let timer: NodeJS.Timeout | undefined
+  let over = false
+  const end = (result: Buffer | 'gone' | 408 | 413) => {
+    if (over) return
+    over = true
     clearTimeout(timer)
     request.off('data', take)
+    resolve(result)
+  }
+  const take = (chunk: Buffer) => {
+    size += chunk.length
+    if (size > maxBodySize) end(413)
+    else chunks.push(chunk)
+  }
+  request
+    .on('data', take)
+    .on('end', () => end(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))) // there is one
+    .on('close', () => end('gone'))
+    .on('error', () => end('gone'))
+  if (Number(request.headers['content-length'] ?? 0) > maxBodySize) end(413)
+  // Mostly the body has come with the head, and is there when the parser is through: it needs no deadline.
+  process.nextTick(() => {
+    if (!over && !request.complete) timer = setTimeout(end, bodyTimeout, 408)
   })
+  return promise
 }
 
 /**

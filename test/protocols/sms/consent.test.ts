@@ -32,7 +32,7 @@ describe('the words', () => {
     '%j says nothing about it',
     (text) => expect(consentOf(text)).toBe(''),
   )
-  test('YES opts in again, but only who has opted out', () => expect(consentOf('Yes', '', true)).toBe('start'))
+  test('YES opts in again, but only who has opted out', () => expect(consentOf('Yes', '', () => true)).toBe('start'))
   test('the own words of a messaging service go first', () => {
     expect(consentOf('ARRET', 'STOP')).toBe('stop')
     expect(consentOf('encore', 'START')).toBe('start')

@@ -1,6 +1,7 @@
 /** The parts that parse and count, by property: the form, the text, TwiML, the memory of duplicates. */
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import MessagingResponse from 'twilio/lib/twiml/MessagingResponse.js'
 import { Duplicates } from '../../../protocols/sms/duplicates.ts'
 import { parseForm } from '../../../protocols/sms/form.ts'
 import { printable, segments } from '../../../protocols/sms/text.ts'
@@ -173,6 +174,24 @@ describe('a text on its way out', () => {
         },
       ),
       { numRuns: 500 },
+    )
+  })
+
+  test('TwiML is, letter for letter, what Twilio’s own builder writes', () => {
+    const text = fc
+      .string({ unit: fc.oneof(letterOf('<>&"\'\r\n]'), fc.string({ minLength: 1, maxLength: 1 })) })
+      .map(printable)
+    const reply = fc.record({ body: text, media: fc.array(fc.webUrl({ withQueryParameters: true }), { maxLength: 3 }) })
+    fc.assert(
+      fc.property(fc.array(reply, { maxLength: 3 }), (replies) => {
+        const built = new MessagingResponse()
+        for (const { body, media } of replies) {
+          const message = built.message(media.length === 0 ? body : '')
+          if (media.length > 0 && body !== '') message.body(body)
+          for (const url of media) message.media(url)
+        }
+        expect(twiml(replies)).toBe(built.toString())
+      }),
     )
   })
 

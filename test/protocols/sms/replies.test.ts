@@ -3,9 +3,9 @@ import { describe, expect, test } from '@jest/globals'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { inspect } from 'node:util'
-import type { SmsProtocol, SmsSend } from '../../../protocols/sms/scope.ts'
+import type { SmsProtocol } from '../../../protocols/sms/scope.ts'
 import type { Application } from '../../../src/asgi/protocol.ts'
-import { hasCode } from '../../../src/runtime/errors.ts'
+import { SignalboxError, hasCode } from '../../../src/runtime/errors.ts'
 import { message, ours, person, publicUrl, startRest, startSms, token, twiml } from './support.ts'
 
 type Send = Parameters<Application<SmsProtocol>>[2]
@@ -166,47 +166,44 @@ describe('late', () => {
     expect(sms.failed).toEqual([])
   })
 
-  test('what Twilio will never take is tried once and kept as failed, without the token', async () => {
+  test('what Twilio will never take is tried once and is a dead letter, without the token', async () => {
     await using rest = await startRest({ status: 400, code: 21_211 })
     await using sms = await startSms(sending('hello'), { twilio: rest.twilio })
     expect((await sms.post(message('a'))).status).toBe(200)
-    const { event, error } = await sms.failure()
-    expect(event).toEqual({ type: 'sms.send', to: '+14155550111', body: 'hello', media: [] } satisfies SmsSend)
-    expect(hasCode(error, 'send_failed')).toBe(true)
-    expect(String(error)).toContain('21211')
+    const [letter] = await sms.stored.dead(1)
+    expect(letter).toMatchObject({
+      event: { type: 'sms.outgoing', from: ours, to: '+14155550111', body: 'hello', media: [] },
+      error: expect.stringContaining('21211'),
+      attempts: 1,
+    })
     expect(rest.calls).toHaveLength(1)
-    expect(inspect(error, { depth: 9 })).not.toContain(token)
+    expect(inspect(letter, { depth: 9 })).not.toContain(token)
   })
 
-  test('after the last attempt it is kept as failed, without the token', async () => {
+  test('after the last attempt it is a dead letter, without the token', async () => {
     await using rest = await startRest('cut', { status: 500 }, 'cut')
     await using sms = await startSms(sending('hello'), { twilio: { ...rest.twilio, attempts: 3 } })
     await sms.post(message('a'))
-    const { error } = await sms.failure()
-    expect(String(error)).toContain('after 3 attempts')
+    const [letter] = await sms.stored.dead(1)
+    expect(letter?.attempts).toBe(3)
     expect(rest.calls).toHaveLength(3)
-    const shown = inspect(error, { depth: 9 })
+    const shown = inspect(letter, { depth: 9 })
     expect(shown).not.toContain(token)
     expect(shown).not.toContain(btoa(`${rest.twilio.accountSid}:${token}`))
   })
 
-  test('more messages than the outbox likes to hold make the application wait, and none is lost', async () => {
+  test('of many texts none is lost, and each person gets them in order', async () => {
     await using rest = await startRest()
     await using sms = await startSms(
       async (_scope, receive, send) => {
         await receive()
         for (let index = 0; index < 150; index++)
           await send({ type: 'sms.send', to: '+14155550111', body: String(index) })
-        await send({ type: 'sms.reply', body: `${rest.calls.length}` })
       },
       { twilio: rest.twilio },
     )
-    const { body } = await sms.post(message('a'))
-    expect(Number(/<Message>(\d+)</.exec(body)?.[1])).toBeGreaterThanOrEqual(49)
-    await sms.listener.close(new AbortController().signal)
-    expect(rest.calls.map(({ form }) => form.get('Body'))).toEqual(
-      Array.from({ length: 150 }, (_, index) => String(index)),
-    )
+    await sms.post(message('a'))
+    for (let index = 0; index < 150; index++) expect((await rest.next()).form.get('Body')).toBe(String(index))
   })
 
   test('without an account, what would be sent is written to a file', async () => {
@@ -298,6 +295,13 @@ describe('when the application fails', () => {
     expect(sms.failed).toMatchObject([{ event: { type: 'sms.message', body: 'a' } }])
   })
 
+  test('it has no room now: 503, and when to come again', async () => {
+    await using sms = await startSms(() => Promise.reject(new SignalboxError('queue_full', 'a secret')))
+    const answer = await sms.post(message('a'))
+    expect(answer).toMatchObject({ status: 503, body: 'The gateway has too much to do.\n' })
+    expect(sms.failed).toHaveLength(1)
+  })
+
   test('it raises after the deadline: Twilio has its answer, so the message is kept as failed', async () => {
     const { go, application } = held(() => Promise.reject(new Error('boom')))
     await using sms = await startSms(application, { options: { replyTimeout: '20ms' } })
@@ -386,19 +390,16 @@ describe('when the gateway closes', () => {
     const answer = sms.post(message('a'))
     while (sms.listener.connections === 0) await sms.post({})
     await sms.listener.close(AbortSignal.timeout(20))
-    expect((await answer).status).toBe(500)
+    expect((await answer).status).toBe(503)
     expect(sms.outcomes.map((outcome) => outcome.kind)).toEqual(['raised'])
   })
 
-  test('what could not be sent until then is kept as failed', async () => {
+  test('what could not be sent until then waits for the next start', async () => {
     await using rest = await startRest({ status: 503 }, { status: 503 })
     await using sms = await startSms(sending('hello'), { twilio: { ...rest.twilio, backoff: '1h' } })
     await sms.post(message('a'))
     await rest.next()
-    const closed = sms.listener.close(AbortSignal.timeout(20))
-    const { event, error } = await sms.failure()
-    expect(event).toMatchObject({ type: 'sms.send', body: 'hello' })
-    expect(hasCode(error, 'closing')).toBe(true)
-    await closed
+    await sms.listener.close(AbortSignal.timeout(20))
+    expect(await sms.stored.counts()).toMatchObject({ waiting: 1, dead: 0 })
   })
 })

@@ -58,6 +58,7 @@ export async function startSms(application: Application<SmsProtocol>, setup: Sms
     },
   }
   const listener = await adapter.start(options, services)
+  made.attach(listener)
   await made.listen()
   const url = new URL(listener.urls[0] ?? '')
 
