@@ -24,16 +24,44 @@ export type {
 export type { ChannelProtocol, ChannelScope } from './src/asgi/channel.ts'
 export type { Context, Log } from './src/asgi/context.ts'
 export type { LifespanProtocol, LifespanScope } from './src/asgi/lifespan.ts'
-export type { Adapter, Connection, Delivery, Listener, Outcome, Services, Transport } from './src/asgi/adapter.ts'
+export type {
+  Adapter,
+  Connection,
+  Delivery,
+  Listener,
+  Outcome,
+  Services,
+  SharedRedis,
+  Transport,
+} from './src/asgi/adapter.ts'
 export type { ProtocolDefinition } from './src/asgi/definition.ts'
 export type { RouterDefinition, RuleKey, Matcher } from './src/asgi/router.ts'
-export { SignalboxError, errorCodes, type ErrorCode } from './src/runtime/errors.ts'
+export { SignalboxError, errorCodes, permanent, type ErrorCode } from './src/runtime/errors.ts'
 export { Consumer, type Groups } from './src/consumers/consumer.ts'
-export { ChannelConsumer } from './src/consumers/channel-consumer.ts'
-export { SyncConsumer, syncHandler } from './src/bridge/sync-consumer.ts'
-export { syncToAsync } from './src/bridge/sync-to-async.ts'
-export { asyncToSync } from './src/bridge/async-to-sync.ts'
-export type { SyncApplication, SyncContext } from './src/bridge/sync-context.ts'
+export { ChannelConsumer, SyncChannelConsumer } from './src/consumers/channel-consumer.ts'
+export { SyncConsumer } from './src/consumers/sync-consumer.ts'
+export { isSyncHandler, syncHandler } from './src/runtime/blocking.ts'
+export type {
+  Async,
+  Kind,
+  Sync,
+  SyncApplication,
+  SyncConsumerClass,
+  SyncContext,
+  SyncLayer,
+  SyncReceive,
+  SyncSend,
+  SyncSignal,
+} from './src/asgi/sync.ts'
+export { syncToAsync, type SyncToAsyncOptions } from './src/bridge/sync-to-async.ts'
+export { asyncToSync, type AsyncToSyncOptions } from './src/bridge/async-to-sync.ts'
+export { syncApplication, type SyncApplicationOptions } from './src/bridge/sync-application.ts'
+export { transfer } from './src/bridge/pack.ts'
+export { currentScope, currentSignal } from './src/bridge/current.ts'
+export { currentLog } from './src/bridge/log.ts'
+export { withScope } from './src/bridge/trail.ts'
+export { BridgePool, type BridgeStats } from './src/bridge/pool.ts'
+export type { BridgeOptions } from './src/bridge/options.ts'
 export { MemoryLayer } from './src/layers/memory.ts'
 export { RedisLayer } from './src/layers/redis.ts'
 export type { DeadLetter, LayerOptions } from './src/layers/limits.ts'
@@ -55,11 +83,13 @@ export type * from './protocols/mqtt/scope.ts'
 export type * from './protocols/email/scope.ts'
 export type * from './protocols/sms/scope.ts'
 export { HttpConsumer, httpHandler } from './protocols/http/consumer.ts'
-export type { HttpRequestReader } from './protocols/http/request.ts'
-export { WebsocketConsumer } from './protocols/websocket/consumer.ts'
-export { MqttConsumer } from './protocols/mqtt/consumer.ts'
-export { EmailConsumer } from './protocols/email/consumer.ts'
-export { SmsConsumer } from './protocols/sms/consumer.ts'
+export type { HttpReply } from './protocols/http/consumer.ts'
+export { SyncHttpConsumer, syncHttpHandler } from './protocols/http/sync-consumer.ts'
+export type { HttpAnswer, HttpRequestReader, SyncHttpRequest } from './protocols/http/request.ts'
+export { SyncWebsocketConsumer, WebsocketConsumer } from './protocols/websocket/consumer.ts'
+export { MqttConsumer, SyncMqttConsumer } from './protocols/mqtt/consumer.ts'
+export { EmailConsumer, SyncEmailConsumer } from './protocols/email/consumer.ts'
+export { SmsConsumer, SyncSmsConsumer } from './protocols/sms/consumer.ts'
 export { TopicRouter } from './protocols/mqtt/router.ts'
 export { EmailToRouter } from './protocols/email/router.ts'
 export { SMSFromRouter } from './protocols/sms/router.ts'

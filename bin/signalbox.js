@@ -15,9 +15,21 @@ if (running < needed) {
   )
   process.exitCode = 1
 } else {
+  keepCompiled()
   import('../main.ts').catch(function (error) {
     // As a built package it is JavaScript already.
     if (error.code === 'ERR_MODULE_NOT_FOUND' && String(error.url).endsWith('/main.ts')) return import('../main.js')
     throw error
   })
+}
+
+/**
+ * What was compiled for one start is kept for the next, which takes half the time then. Not in the folder for temporary files,
+ * where others could put something. NODE_COMPILE_CACHE names another folder, NODE_DISABLE_COMPILE_CACHE=1 turns it off.
+ */
+function keepCompiled() {
+  const { HOME, USERPROFILE, XDG_CACHE_HOME } = process.env
+  const home = HOME || USERPROFILE
+  const caches = XDG_CACHE_HOME || (home && home + '/.cache')
+  if (caches) process.getBuiltinModule('node:module').enableCompileCache(caches + '/signalbox')
 }

@@ -1,6 +1,6 @@
 /** Asks a running gateway's admin listener. */
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { AdminSettings } from '../config/admin.ts'
 import { SignalboxError } from '../runtime/errors.ts'
@@ -8,20 +8,43 @@ import { reachable } from '../runtime/options.ts'
 
 /** @throws SignalboxError `send_failed` with what the gateway said, when it did not do as it was told. */
 export async function postTo(
-  { address, token }: AdminSettings,
+  admin: AdminSettings,
   path: string,
   message: string,
   signal: AbortSignal,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const headers = {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(message),
-    ...(token !== undefined && { authorization: `Bearer ${token}` }),
-  }
-  const request = httpRequest({ ...reachable(address), method: 'POST', path, headers, signal })
-  request.end(message)
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(message) }
+  return await answerOf(admin, { method: 'POST', path, headers, signal }, message)
+}
+
+/** @throws SignalboxError `send_failed` with what the gateway said instead of an answer. */
+export function askAdmin<T>(admin: AdminSettings, path: string, signal: AbortSignal): Promise<T> {
+  return answerOf(admin, { method: 'GET', path, headers: {}, signal })
+}
+
+/**
+ * Asks the gateway that runs on a data folder, by the socket in it.
+ * @throws an error with code `ENOENT` or `ECONNREFUSED` when none does.
+ */
+export function askOwner<T>(socketPath: string, path: string, question: object, signal: AbortSignal): Promise<T> {
+  const body = JSON.stringify(question)
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+  return answerTo({ socketPath, method: 'POST', path, headers, signal }, body)
+}
+
+type Asked = Required<Pick<RequestOptions, 'method' | 'path' | 'signal'>> & { readonly headers: object }
+
+async function answerOf<T>({ address, token }: AdminSettings, asked: Asked, body = ''): Promise<T> {
+  const headers = { ...asked.headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) }
+  return await answerTo({ ...reachable(address), ...asked, headers }, body)
+}
+
+/** The answer is the gateway's own: it has the shape that its side says. */
+async function answerTo<T>(options: RequestOptions, body: string): Promise<T> {
+  const request = httpRequest(options)
+  request.end(body)
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   const answer = (await text(response)).trim()
-  if (response.statusCode === 200) return JSON.parse(answer) as Record<string, unknown>
+  if (response.statusCode === 200) return JSON.parse(answer) as T
   throw new SignalboxError('send_failed', `the gateway answers ${response.statusCode}: ${answer}`)
 }

@@ -1,6 +1,7 @@
 /** The channel layer that a YAML asks for, opened: the one place that knows which there are. */
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import type { SharedRedis } from '../asgi/adapter.ts'
 import type { ChannelLayer } from '../asgi/channel-layer.ts'
 import type { Log } from '../asgi/context.ts'
 import type { LayerSettings } from '../config/layer.ts'
@@ -33,6 +34,16 @@ export async function openLayer(settings: LayerSettings, parts: LayerParts): Pro
   // Loaded only when the YAML names it.
   const { RedisLayer } = await import('../layers/redis.ts')
   return await RedisLayer.open({ ...options, ...(files !== undefined && { tls: files }), log, onDeadLetter })
+}
+
+/** The Redis that a YAML's layer is on, for the protocols that share something there; undefined: it names none. */
+export async function sharedRedis(settings: LayerSettings, base: string): Promise<SharedRedis | undefined> {
+  if (settings.kind === 'memory') return undefined
+  const { url = 'redis://127.0.0.1:6379', prefix = 'signalbox', tls, ...options } = settings.options
+  const { username, password, database, cluster, connectTimeout, answerTimeout, presenceTimeout } = options
+  const files = typeof tls === 'object' ? await read(tls, base) : tls
+  const place = { url, username, password, database, tls: files, prefix, cluster }
+  return { ...place, connectTimeout, answerTimeout, presenceTimeout }
 }
 
 async function read({ servername, ...files }: LayerTlsFiles, base: string): Promise<RedisTlsOptions> {

@@ -4,18 +4,22 @@ import { reason } from '../runtime/errors.ts'
 import { addCheck } from './check.ts'
 import { addExplain } from './explain.ts'
 import { addChannel, addGroup } from './layer-send.ts'
+import { addJournal } from './journal.ts'
 import { addMqttPassword } from './mqtt-password.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 import { addRoutes } from './routes.ts'
 import { addSchema } from './schema.ts'
 import { addSend } from './send.ts'
 import { addServe } from './serve.ts'
+import { addStats } from './stats.ts'
 import { addWorker } from './worker.ts'
 
 /** In the order in which the help lists them. */
 const commands = [
   addServe,
   addWorker,
+  addStats,
+  addJournal,
   addCheck,
   addRoutes,
   addExplain,

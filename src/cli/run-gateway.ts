@@ -1,27 +1,42 @@
 /** A gateway from its YAML to its end: what `serve` and `worker` have in common. */
+import { BridgePool } from '../bridge/pool.ts'
 import type { Config } from '../config/config.ts'
 import type { LoadResult } from '../config/load.ts'
+import type { DeadLetter } from '../layers/limits.ts'
 import { reason } from '../runtime/errors.ts'
 import { createLog } from '../runtime/log.ts'
-import { DeadLetters } from '../server/dead-letters.ts'
+import { buryMessage, openJournal, openLeftJournals } from '../server/deliveries.ts'
 import { Gateway } from '../server/gateway.ts'
+import type { GatewayParts } from '../server/options.ts'
 import { configFile, load, refuse, tell } from './config-file.ts'
-import { openLayer } from './layer.ts'
+import { openLayer, sharedRedis } from './layer.ts'
 import { exitCodes, type ExitCode, type Parts } from './parts.ts'
+import type { Primary } from './primary.ts'
 import { Reloadable } from './reloadable.ts'
 import { EndingSignals } from './signals.ts'
+import { boundYoungGeneration } from './young-generation.ts'
 
 /** How a command runs the gateway of a YAML. */
 export interface Role {
   /** What of the YAML it takes; an exit code: it cannot, and has said why. */
   readonly take: (config: Config, loaded: LoadResult) => Config | ExitCode
-  /** What is printed when it runs. */
-  readonly greeting: (gateway: Gateway, config: Config) => string
+  /** Called when it runs. */
+  readonly serving: (gateway: Gateway, config: Config) => void
+  /** Which of several processes this is. Left out: the only one. */
+  readonly place?: Place
+}
+
+/** A process among those that share the ports and the data folder. */
+export interface Place {
+  /** From 1. */
+  readonly number: number
+  readonly count: number
+  readonly primary: Primary
 }
 
 /** Runs until a signal ends it: the first lets what is in hand finish, the second ends at once. */
 export async function runGateway(parts: Parts, named: string | undefined, role: Role): Promise<ExitCode> {
-  using signals = new EndingSignals()
+  using signals = new EndingSignals(role.place?.primary)
   return await Promise.race([untilEnd(parts, named, { role, signals }), signals.forced.then(() => exitCodes.failed)])
 }
 
@@ -32,44 +47,61 @@ interface Run {
 
 async function untilEnd(parts: Parts, named: string | undefined, { role, signals }: Run): Promise<ExitCode> {
   const { output } = parts
+  const { number, count, primary } = role.place ?? { number: 1, count: 1 }
   const loaded = await load(parts, named)
   if (!loaded.config) return refuse(parts, configFile(parts, named), loaded.diagnostics)
-  tell(parts, loaded.diagnostics)
+  // Of several processes the first says it for all.
+  if (number === 1) tell(parts, loaded.diagnostics)
   const config = role.take(loaded.config, loaded)
   if (typeof config === 'number') return config
-  const log = await createLog({ level: config.log.level, pretty: parts.pretty })
+  const written = await createLog({ level: config.log.level, pretty: parts.pretty })
+  const log = count > 1 ? written.child({ process: number }) : written
   signals.surviveErrors(log)
+  boundYoungGeneration()
   const reloadable = new Reloadable(loaded.config, log)
-  const interrupted = signals.first.then((signal) => {
-    throw new Error(`${signal} came before it was open`)
-  })
+  // Closed last: what is in hand when the gateway closes may still need its threads, and the journal.
+  await using last = new AsyncDisposableStack()
+  const bridge = last.use(new BridgePool(config.sync, log))
   let gateway: Gateway
+  const reload = () =>
+    reloadable.reload(
+      () => load(parts, named),
+      (application) => gateway.renewLifespan(application),
+    )
+  const reloadAll = async () => {
+    const reloaded = await reload()
+    if (reloaded.reloaded) primary?.tell({ kind: 'reloaded' })
+    return reloaded
+  }
   try {
-    const starting = start(parts, { ...config, application: reloadable.application }, log)
-    gateway = await Promise.race([starting, interrupted])
+    const journal = await openJournal({ ...config, process: number }, log)
+    last.use(journal)
+    const left = journal && number === 1 ? await openLeftJournals(config, count, log) : []
+    for (const one of left) last.use(one.journal)
+    const control = { log, journal, left, stop: signals.stop, reload: reloadAll, threads: () => bridge.stats() }
+    gateway = await start(parts, { ...config, application: reloadable.application, process: number }, control)
   } catch (error) {
     output.error(`the gateway does not start: ${reason(error)}`)
-    return exitCodes.failed
+    return error === signals.stop.reason ? exitCodes.ok : exitCodes.failed
   }
-  interrupted.catch(() => undefined) // from here on a signal is what ends it well
-  signals.onReload(async () => reloadable.replace(await load(parts, named)))
-  output.out(role.greeting(gateway, config))
+  signals.onReload(() => void reload())
+  role.serving(gateway, config)
   const channels = config.workers.map(({ channel }) => channel)
   log.info({ file: config.file, listening: gateway.listeners.flatMap(({ urls }) => urls), channels }, 'serving')
   const signal = await signals.first
   log.info({ signal }, 'closing: open scopes may finish, a second signal ends at once')
-  await gateway.close()
-  log.info({}, 'closed')
-  return exitCodes.ok
+  const clean = await gateway.close()
+  log.info({ clean }, 'closed')
+  return clean ? exitCodes.ok : exitCodes.failed
 }
 
 async function start(
   { registry }: Parts,
-  config: Config,
-  log: Awaited<ReturnType<typeof createLog>>,
+  config: Config & { readonly process: number },
+  { log, journal, ...control }: Pick<GatewayParts, 'log' | 'journal' | 'left' | 'stop' | 'reload' | 'threads'>,
 ): Promise<Gateway> {
-  const deadLetters = new DeadLetters(config.data, log)
-  const onDeadLetter = deadLetters.addMessage.bind(deadLetters)
+  const onDeadLetter = (letter: DeadLetter) => journal && buryMessage({ journal, log }, letter)
   const layer = await openLayer(config.layer, { base: config.base, log, onDeadLetter })
-  return await Gateway.start(config, { definitions: registry.definitions, layer, log, deadLetters })
+  const redis = await sharedRedis(config.layer, config.base)
+  return await Gateway.start(config, { definitions: registry.definitions, layer, redis, log, journal, ...control })
 }

@@ -1,11 +1,13 @@
 /** `signalbox serve`: runs the gateway until a signal ends it. */
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import type { WorkerSettings } from '../config/workers.ts'
 import type { Gateway } from '../server/gateway.ts'
 import { configArgument, configFile, configHelp } from './config-file.ts'
-import type { Parts, Run } from './parts.ts'
-import { runGateway } from './run-gateway.ts'
+import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
+import { Primary } from './primary.ts'
+import { runGateway, type Place } from './run-gateway.ts'
+import { mostProcesses, ofProcess, serveProcesses } from './serve-processes.ts'
 
 export function addServe(program: Command, parts: Parts, run: Run): void {
   program
@@ -15,23 +17,75 @@ export function addServe(program: Command, parts: Parts, run: Run): void {
       'Runs the gateway: prints where each protocol listens and one line to try each. The log goes to standard error.',
     )
     .argument(configArgument, configHelp)
+    .option('--processes <n>', 'how many processes share the ports; more than one needs layer: redis for most', '1')
+    .addOption(new Option('--process <n>', 'which of them this is').hideHelp())
     .addHelpText(
       'after',
       [
         '',
         'Signals: SIGTERM and SIGINT let open scopes finish, for drainTimeout at most; a second one ends at once.',
-        'SIGHUP reads the YAML again: new scopes follow its new routing. Other settings, and the code of handlers that',
-        'are loaded, change with the next start.',
+        'SIGHUP reads the YAML again, and the handlers that have changed: new scopes follow the new routing, open ones keep',
+        'theirs. Other settings change with the next start. With a mistake in a file everything stays as it was.',
+        'Exit code 0 when everything came to its own end, 1 when something had to be cut.',
         '',
         'Examples:',
         '  signalbox serve',
         '  signalbox serve config/gateway.yaml',
+        '  signalbox serve --processes 4',
       ].join('\n'),
     )
-    .action((config: string | undefined) => {
-      const title = `signalbox ${parts.version} serves ${configFile(parts, config)}`
-      return run(runGateway(parts, config, { take: (all) => all, greeting: (...it) => greeting(title, ...it) }))
-    })
+    .action((config: string | undefined, options: Options) => run(serve(parts, config, options)))
+}
+
+interface Options {
+  readonly processes: string
+  /** Set by the process that starts the others. */
+  readonly process?: string
+}
+
+async function serve(parts: Parts, config: string | undefined, options: Options): Promise<ExitCode> {
+  const count = numberIn(options.processes, mostProcesses)
+  if (count === undefined) {
+    const found = JSON.stringify(options.processes)
+    parts.output.error(`--processes: found ${found}, expected a number from 1 to ${mostProcesses}`)
+    return exitCodes.usage
+  }
+  const title = `signalbox ${parts.version} serves ${configFile(parts, config)}`
+  if (options.process !== undefined) return await serveAsOne(parts, { config, title, count, number: options.process })
+  if (count > 1) return await serveProcesses(parts, config, count)
+  return await runGateway(parts, config, {
+    take: (all) => all,
+    serving: (gateway, settings) => parts.output.out(greeting(title, gateway, settings)),
+  })
+}
+
+interface One {
+  readonly config: string | undefined
+  readonly title: string
+  readonly count: number
+  readonly number: string
+}
+
+/** One of several processes. */
+async function serveAsOne(parts: Parts, { config, title, count, number: given }: One): Promise<ExitCode> {
+  const number = numberIn(given, count)
+  const primary = Primary.find()
+  if (!primary || number === undefined) {
+    parts.output.error('--process: found it on the command line, expected --processes alone, which starts them all')
+    return exitCodes.usage
+  }
+  const place: Place = { number, count, primary }
+  return await runGateway(parts, config, {
+    place,
+    take: (all) => ofProcess(all, number),
+    serving: (gateway, settings) =>
+      primary.tell({ kind: 'serving', greeting: greeting(title, gateway, settings, count) }),
+  })
+}
+
+function numberIn(text: string, most: number): number | undefined {
+  const number = /^[1-9]\d{0,3}$/.test(text) ? Number(text) : 0
+  return number >= 1 && number <= most ? number : undefined
 }
 
 interface Line {
@@ -41,10 +95,20 @@ interface Line {
 }
 
 /** Where each protocol listens, and one line to try each. */
-function greeting(title: string, gateway: Gateway, { workers, data }: Config): string {
+function greeting(title: string, gateway: Gateway, { workers, data, admin }: Config, processes = 1): string {
+  const further = admin?.address.port === 0 ? 'on a port of its own' : 'on the next port'
   const lines: readonly Line[] = [
     ...gateway.listeners.map(({ name, urls, example }) => ({ name, text: urls.join('  '), example })),
-    ...(gateway.adminUrl === undefined ? [] : [{ name: 'admin', text: gateway.adminUrl, example: groupExample }]),
+    ...(gateway.adminUrl === undefined
+      ? []
+      : [
+          {
+            name: 'admin',
+            text: processes === 1 ? gateway.adminUrl : `${gateway.adminUrl}  (process 1; each further one ${further})`,
+            example: 'npx signalbox stats --watch',
+          },
+        ]),
+    ...(processes === 1 ? [] : [{ name: 'processes', text: String(processes) }]),
     ...(workers.length > 0 ? [{ name: 'workers', text: workersText(workers) }] : []),
     { name: 'data', text: data },
   ]
@@ -55,8 +119,6 @@ function greeting(title: string, gateway: Gateway, { workers, data }: Config): s
   ])
   return [title, ...shown].join('\n')
 }
-
-const groupExample = `signalbox group send chat '{"type":"chat.message","text":"hi"}'`
 
 /** `thumbnails, mails (4 at once)` */
 export function workersText(workers: readonly WorkerSettings[]): string {

@@ -55,7 +55,7 @@ async function worker(parts: Parts, names: readonly string[], options: Options):
   const title = `signalbox ${parts.version} works on`
   return await runGateway(parts, order.config, {
     take: (config, loaded) => take(parts, order, { ...loaded, config }),
-    greeting: (_, { workers }) => `${title} ${workersText(workers)}`,
+    serving: (_, { workers }) => parts.output.out(`${title} ${workersText(workers)}`),
   })
 }
 

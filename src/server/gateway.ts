@@ -11,15 +11,25 @@ import type {
   Transport,
   Unrouted,
 } from '../asgi/adapter.ts'
-import type { Application, Event, Protocol, State } from '../asgi/protocol.ts'
+import type { Application, Event, Protocol } from '../asgi/protocol.ts'
+import { withScope } from '../bridge/trail.ts'
+import { journalFolder } from '../journal/folders.ts'
+import type { Journal } from '../journal/journal.ts'
+import { journalOptions } from '../journal/options.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
 import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { addressText } from '../runtime/options.ts'
 import { routeOf } from '../runtime/route.ts'
-import { AdminListener } from './admin.ts'
-import { DeadLetters } from './dead-letters.ts'
-import { Lifespan } from './lifespan.ts'
+import { Tallies } from '../runtime/tally.ts'
+import type { Place } from './admin-places.ts'
+import { openAdministration, type Administration } from './administration.ts'
+import { ControlSocket } from './control-socket.ts'
+import { Deliveries, flushed, openJournal } from './deliveries.ts'
+import { Health, journalCheck, layerCheck } from './health.ts'
+import { JournalDesk } from './journal-desk.ts'
+import { journalPlaces } from './journal-places.ts'
+import { Lifespans } from './lifespans.ts'
 import type { GatewayOptions, GatewayParts } from './options.ts'
 import { Workers } from './workers.ts'
 
@@ -45,8 +55,14 @@ export class Gateway implements AsyncDisposable {
   readonly #options: GatewayOptions
   readonly #parts: GatewayParts
   readonly #application: Application
+  /** The same, and whatever it has done on worker threads is done in the name of its scope. */
+  readonly #named: Application
   readonly #instanceOptions: InstanceOptions
-  readonly #deadLetters: DeadLetters
+  readonly #deliveries: Deliveries
+  readonly #ownJournal: Journal | undefined
+  readonly #started = new Map<string, Listener>()
+  readonly #health = new Health()
+  readonly #tallies = new Tallies()
   readonly #hosts = new Map<string, ListeningHttpHost>()
   readonly #instances = new Set<Connection>()
   /** What listens: closed first, all at once, so that every protocol stops taking new peers and drains at the same time. */
@@ -54,11 +70,10 @@ export class Gateway implements AsyncDisposable {
   /** What the listeners stand on: closed after them, last opened first. */
   readonly #closers: Closer[] = []
   readonly #idPrefix = randomUUID().slice(0, 8)
-  #state: State
-  #admin: AdminListener | undefined
+  readonly #lifespans: Lifespans
+  #admin: Administration | undefined
   #nextId = 0
-  #unrouted = 0
-  #closing: Promise<void> | undefined
+  #closing: Promise<boolean> | undefined
 
   /**
    * Starts the lifespan application, then every listener.
@@ -66,7 +81,8 @@ export class Gateway implements AsyncDisposable {
    */
   static async start(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
     await makeDataFolder(options.data)
-    const gateway = new Gateway(options, parts)
+    const own = parts.journal ? undefined : await openJournal(options, parts.log)
+    const gateway = new Gateway(options, parts, own)
     try {
       await gateway.#open()
     } catch (error) {
@@ -76,19 +92,36 @@ export class Gateway implements AsyncDisposable {
     return gateway
   }
 
-  private constructor(options: GatewayOptions, parts: GatewayParts) {
+  private constructor(options: GatewayOptions, parts: GatewayParts, ownJournal: Journal | undefined) {
     this.#options = options
+    this.#ownJournal = ownJournal
     this.#parts = parts
     this.#application = options.application
-    this.#state = Object.freeze({ data: options.data })
-    this.#deadLetters = parts.deadLetters ?? new DeadLetters(options.data, parts.log)
+    this.#named = withScope(options.application)
+    this.#deliveries = new Deliveries({
+      journal: this.#journal,
+      left: (parts.left ?? []).map(({ journal }) => journal),
+      layer: parts.layer,
+      log: parts.log,
+      options: options.journal ?? journalOptions.parse({}),
+      resolve: (scope) => this.#resolve(scope),
+      listener: (protocol) => this.#started.get(protocol),
+    })
     this.#instanceOptions = {
       layer: parts.layer,
       log: parts.log,
       closeTimeout: options.closeTimeout,
       limits: defaultMailboxLimits,
+      accounts: { tallies: this.#tallies, logEvents: parts.log.isLevelEnabled?.('debug') ?? true },
       onEnd: (instance) => this.#instances.delete(instance),
     }
+    this.#lifespans = new Lifespans({
+      instances: this.#instanceOptions,
+      data: options.data,
+      startTimeout: options.startTimeout ?? 60_000,
+      closeTimeout: options.closeTimeout,
+      stop: parts.stop,
+    })
   }
 
   /** Where the admin listener is; undefined: there is none. */
@@ -98,57 +131,110 @@ export class Gateway implements AsyncDisposable {
 
   stats(): GatewayStats {
     const { channels, groups } = this.#parts.layer.stats()
-    const connections = this.listeners.reduce((sum, listener) => sum + listener.connections, 0)
+    const connections = sum(this.listeners.map((listener) => listener.connections))
     return {
       scopes: this.#instances.size,
       connections,
       channels,
       groups,
-      unrouted: this.#unrouted,
-      failed: this.#deadLetters.count,
+      unrouted: sum(this.#tallies.unrouted.values()),
+      failed: this.#deliveries.failed,
     }
   }
 
-  /** Drains: stops listening, lets scopes finish until `drainTimeout`, cuts the rest, and shuts the lifespan down. */
-  close(): Promise<void> {
+  /**
+   * Drains: stops listening, lets scopes finish until `drainTimeout`, cuts the rest, and shuts the lifespan down. Resolves with
+   * whether everything came to its own end.
+   */
+  close(): Promise<boolean> {
     this.#closing ??= this.#closeAll()
     return this.#closing
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+  /**
+   * Starts the lifespan of an application that takes over: scopes that open from now on get the state that it leaves. The one
+   * before it shuts down when the last scope that opened under it has ended.
+   * @throws SignalboxError `lifespan_failed`, `closing`: nothing has changed.
+   */
+  async renewLifespan(application: Application): Promise<void> {
+    if (this.#closing) throw new SignalboxError('closing', 'the gateway is closing')
+    const scopes = () => Promise.all(Array.from(this.#instances, ({ completed }) => completed))
+    const { over } = await this.#lifespans.renew(withScope(application), scopes)
+    void this.#closeOne(() => over, AbortSignal.abort())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
   }
 
   async #open(): Promise<void> {
-    this.#closers.push(() => this.#deadLetters.close())
+    this.#closers.push((signal) => this.#closeJournal(signal))
     this.#closers.push(() => this.#parts.layer.close())
+    this.#health.register('layer', layerCheck(this.#parts.layer))
+    if (this.#journal) this.#health.register('journal', journalCheck(this.#journal))
+    // First of what listens and closed last: whoever asks hears that the gateway is starting, or closing.
+    await this.#startAdmin()
     await this.#startLifespan()
     this.#closers.push(() => this.#settleInstances())
+    await this.#deliveries.prepare()
+    this.#listening.push((signal) => this.#deliveries.close(signal))
     const served: ServedProtocol[] = []
     for (const definition of this.#parts.definitions) {
       const { name } = definition
       if (!(name in this.#options.listen)) continue
       // One after the other: what the first opens, the next may share.
+      this.#parts.stop?.throwIfAborted()
       const { adapter } = await definition.load()
       const listener = await this.#startAdapter(name, adapter)
       served.push(Object.assign(listener, { name }))
     }
+    this.#parts.stop?.throwIfAborted()
     for (const host of this.#hosts.values()) {
       // Opened in order, so that the log reads in order.
       await host.listen()
     }
     Object.assign(this, { listeners: served })
-    await this.#startAdmin()
     this.#startWorkers()
+    await this.#deliveries.start()
+    this.#health.phase = 'serving'
+  }
+
+  get #journal(): Journal | undefined {
+    return this.#parts.journal ?? this.#ownJournal
+  }
+
+  /** Whoever brought a journal has more to write into it. */
+  async #closeJournal(signal: AbortSignal): Promise<void> {
+    await this.#ownJournal?.close()
+    if (this.#parts.journal) await flushed(this.#parts.journal, signal)
+  }
+
+  async #openControl(folder: string, places: readonly Place[]): Promise<void> {
+    const control = await ControlSocket.open(folder, places, this.#parts.log)
+    if (control) this.#closers.push(() => control.close())
   }
 
   async #startAdmin(): Promise<void> {
-    const { admin } = this.#options
+    const { admin, data, process: number } = this.#options
+    const places = this.#journal ? journalPlaces(new JournalDesk(this.#journal)) : []
+    if (places.length > 0) await this.#openControl(journalFolder(data, number), places)
+    for (const { folder, journal } of this.#parts.left ?? []) {
+      // One after the other: they are few.
+      await this.#openControl(folder, journalPlaces(new JournalDesk(journal)))
+    }
     if (!admin) return
-    const { layer, log } = this.#parts
-    const listener = await AdminListener.start(admin, { layer, log })
-    this.#admin = listener
-    this.#listening.push((signal) => listener.close(signal))
+    const administration = await openAdministration(admin, this.#parts, {
+      health: this.#health,
+      sources: {
+        tallies: this.#tallies,
+        connections: () => new Map(this.listeners.map(({ name, connections }) => [name, connections])),
+        scopes: () => this.#scopes(),
+        journal: this.#journal,
+      },
+      places,
+    })
+    this.#admin = administration
+    this.#closers.push((signal) => administration.close(signal))
   }
 
   /** Last of all: a gateway that cannot listen has not begun to work. */
@@ -166,25 +252,27 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #startLifespan(): Promise<void> {
-    const lifespan = new Lifespan(this.#application, this.#state, { ...this.#instanceOptions, onEnd: () => undefined })
-    this.#closers.push(() => lifespan.shutdown(this.#options.closeTimeout))
-    await lifespan.startup(this.#options.startTimeout ?? 60_000)
-    this.#state = Object.freeze(lifespan.state)
+    this.#closers.push(() => this.#lifespans.end())
+    await this.#lifespans.start(this.#named)
   }
 
   async #startAdapter(name: string, adapter: Adapter): Promise<Listener> {
-    const listener = await adapter.start(this.#options.listen[name], this.#services())
+    const listener = await adapter.start(this.#options.listen[name], this.#services(name))
+    this.#started.set(name, listener)
     this.#listening.push((signal) => listener.close(signal))
     return listener
   }
 
-  #services(): Services {
+  #services(name: string): Services {
     return {
       open: (scope, transport) => this.#openScope(scope, transport),
       resolve: (scope) => this.#resolve(scope),
+      refused: (code) => this.#tallies.countRefused(name, code),
       unrouted: (scope, address) => this.#countUnrouted(scope, address),
       failed: (scope, event, error) => this.#fail(scope, event, error),
+      journal: this.#deliveries.of(name),
       httpHost: (address, tls) => this.#httpHost(address, tls),
+      redis: this.#parts.redis,
       data: this.#options.data,
       base: this.#options.base,
       log: this.#parts.log,
@@ -193,29 +281,36 @@ export class Gateway implements AsyncDisposable {
   }
 
   #openScope(scope: Unrouted<Protocol['scope']>, transport: Transport): Connection {
-    const instance = new Instance(this.#application, this.#fill(scope), transport, this.#instanceOptions)
+    const instance = new Instance(this.#named, this.#fill(scope), transport, this.#instanceOptions)
     this.#instances.add(instance)
     return instance
   }
 
   #fill(scope: Unrouted<Protocol['scope']>): Protocol['scope'] {
     this.#nextId++
-    return { ...scope, id: `${this.#idPrefix}-${this.#nextId.toString(36)}`, params: {}, route: '', state: this.#state }
+    return {
+      ...scope,
+      id: `${this.#idPrefix}-${this.#nextId.toString(36)}`,
+      params: {},
+      route: '',
+      state: this.#lifespans.state,
+    }
   }
 
   #resolve(scope: Unrouted<Protocol['scope']>) {
-    const asked = { ...scope, id: '', params: {}, route: '', state: this.#state }
+    const asked = { ...scope, id: '', params: {}, route: '', state: this.#lifespans.state }
     if (!this.#application.resolve) return { rules: [this.#application], params: {} }
     return this.#application.resolve(asked)
   }
 
   #countUnrouted(scope: Unrouted<Protocol['scope']>, address: string): void {
-    this.#unrouted++
+    this.#tallies.countUnrouted(scope.type)
     this.#parts.log.info({ protocol: scope.type, address, client: scope.client?.[0] }, 'no rule takes this address')
   }
 
   #fail(scope: Protocol['scope'], event: Event, error: unknown): void {
-    this.#deadLetters.add({ ...scope, route: routeOf(this.#application, scope) }, event, error)
+    const route = routeOf(this.#application, scope)
+    this.#deliveries.bury({ ...scope, route }, event, error)
   }
 
   #httpHost(address: ListenAddress = this.#options.http.address, tls?: TlsFiles): ListeningHttpHost {
@@ -243,24 +338,42 @@ export class Gateway implements AsyncDisposable {
     await Promise.all(open.map(({ completed }) => completed))
   }
 
-  async #closeAll(): Promise<void> {
-    const signal = AbortSignal.timeout(this.#options.drainTimeout)
-    await Promise.all(this.#listening.map((close) => this.#closeOne(close, signal)))
+  async #closeAll(): Promise<boolean> {
+    this.#health.phase = 'draining'
+    this.#deliveries.stop()
+    const { drainTimeout } = this.#options
+    const signal = AbortSignal.timeout(drainTimeout)
+    // What stands on a host goes first, so that at the deadline its last words are out before the host cuts the sockets.
+    const closed = await Promise.all(this.#listening.toReversed().map((close) => this.#closeOne(close, signal)))
+    const late = signal.aborted
+    if (late)
+      this.#parts.log.warn({ scopes: this.#instances.size }, `not over within ${drainTimeout} ms: the rest is cut`)
     for (const close of this.#closers.toReversed()) {
       // What was opened last may need what was opened before.
-      await this.#closeOne(close, signal)
+      closed.push(await this.#closeOne(close, signal))
+    }
+    return !late && closed.every(Boolean)
+  }
+
+  /** What fails to close keeps nothing else from closing. False: it failed. */
+  async #closeOne(close: Closer, signal: AbortSignal): Promise<boolean> {
+    try {
+      await close(signal)
+      return true
+    } catch (error) {
+      this.#parts.log.error({ err: error }, `closing: ${reason(error)}`)
+      return false
     }
   }
 
-  /** What fails to close keeps nothing else from closing. */
-  async #closeOne(close: Closer, signal: AbortSignal): Promise<void> {
-    try {
-      await close(signal)
-    } catch (error) {
-      this.#parts.log.error({ err: error }, `closing: ${reason(error)}`)
-    }
+  #scopes(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>()
+    for (const { scope } of this.#instances) counts.set(scope.type, (counts.get(scope.type) ?? 0) + 1)
+    return counts
   }
 }
+
+const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, number) => total + number, 0)
 
 /** @throws SignalboxError `bad_config`. */
 async function makeDataFolder(data: string): Promise<void> {

@@ -1,6 +1,6 @@
 /** Serves named channels in this process: one scope of the application for each message, so many of them at once. */
 import type { Connection, Outcome, Transport, Unrouted } from '../asgi/adapter.ts'
-import type { ChannelLayer } from '../asgi/channel-layer.ts'
+import type { ChannelLayer, Work } from '../asgi/channel-layer.ts'
 import type { ChannelProtocol, ChannelScope } from '../asgi/channel.ts'
 import type { Log } from '../asgi/context.ts'
 import type { Event } from '../asgi/protocol.ts'
@@ -36,7 +36,7 @@ export class Workers {
   /** Takes messages from now on, until `close`. */
   serve({ channel, concurrency }: WorkerOptions): void {
     const { layer, log } = this.#parts
-    const handle = (message: Event) => this.#handle(channel, message)
+    const handle = (message: Event, work: Work) => this.#handle(channel, message, work)
     const consuming = layer.consume(channel, handle, { signal: this.#stop.signal, concurrency })
     const failed = (error: unknown) => log.error({ err: error, channel }, `channel ${channel} is not served any more`)
     this.#consuming.push(consuming.catch(failed))
@@ -55,17 +55,17 @@ export class Workers {
   }
 
   /** Rejects when the application failed on the message. */
-  async #handle(channel: string, message: Event): Promise<void> {
+  async #handle(channel: string, message: Event, { attempt }: Work): Promise<void> {
     let failure: { readonly error: unknown } | undefined
     let outcome: Outcome | undefined
     const connection = this.#parts.open(
-      { type: 'channel', channel, client: null, server: null },
+      { type: 'channel', channel, client: null, server: null, ...(attempt > 1 && { attempt }) },
       { progress: 'finished', send: refuse, end: (ending) => (outcome = ending) },
     )
     const handled = (error?: unknown) => {
       if (error !== undefined) failure = { error }
     }
-    connection.deliver(message, { last: true, handled })
+    connection.deliver(message, { last: 'of the peer', handled })
     this.#busy.add(connection)
     await connection.completed
     this.#busy.delete(connection)

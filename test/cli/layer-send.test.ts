@@ -28,7 +28,7 @@ describe('with the memory layer', () => {
     const port = await freePort()
     await using place = await folderWith(`admin: { address: 127.0.0.1:${port}, token: "\${SECRET}" }`)
     await using gateway = new Running(toyMain, ['serve'], { folder: place.folder, environment })
-    await gateway.sees('out', new RegExp(`admin +http://127.0.0.1:${port}\n +try: signalbox group send `))
+    await gateway.sees('out', new RegExp(`admin +http://127.0.0.1:${port}\n +try: npx signalbox stats`))
     expect(await send(place, 'group', 'send', 'chat', message)).toEqual({
       code: 0,
       out: 'sent to group chat: 0 members got it, 0 had no room for it\n',

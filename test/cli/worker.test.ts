@@ -146,7 +146,7 @@ requires('redis-server', 'redis-cli').describe('with Redis', () => {
     await place.order('work', 'endless')
     await place.worker.sees('error', /"msg":"begun"/)
     place.worker.kill('SIGTERM')
-    expect(await place.worker.ended()).toMatchObject({ code: 0 })
+    expect(await place.worker.ended()).toMatchObject({ code: 1 })
     expect(await place.left('work')).toBe('1')
   })
 })

@@ -55,6 +55,7 @@ describe('the live page', () => {
       SIGNALBOX_HTTP: http,
       SIGNALBOX_MQTT: '127.0.0.1:0',
       SIGNALBOX_SMTP: '127.0.0.1:0',
+      SIGNALBOX_ADMIN: '127.0.0.1:0',
       SIGNALBOX_DATA: data,
       SIGNALBOX_URL: publicUrl,
       TWILIO_AUTH_TOKEN: 'development',

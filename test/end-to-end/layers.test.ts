@@ -202,6 +202,8 @@ describe('Redis goes away in the middle of everything, and comes back', () => {
       await traffic
       onB.send('after')
       await alsoOnA.hears('after')
+      const metrics = await (await fetch(new URL('/metrics', a.urls['admin']))).text()
+      expect(metrics).toMatch(/^signalbox_layer_dropped_total\{reason="unreachable"\} [1-9]/m)
 
       for (const task of stored) {
         const done = new RegExp(`"what":"${task}","msg":"done"`)

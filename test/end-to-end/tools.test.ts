@@ -33,6 +33,7 @@ describe('the README is true', () => {
       SIGNALBOX_HTTP: '127.0.0.1:0',
       SIGNALBOX_MQTT: '127.0.0.1:0',
       SIGNALBOX_SMTP: '127.0.0.1:0',
+      SIGNALBOX_ADMIN: '127.0.0.1:0',
       SIGNALBOX_DATA: data,
     }
     gateway = new Running(realMain, ['serve', 'config/gateway.yaml'], { environment })
@@ -56,6 +57,7 @@ describe('the README is true', () => {
       SIGNALBOX_HTTP: at('http'),
       SIGNALBOX_MQTT: at('mqtt'),
       SIGNALBOX_SMTP: at('email'),
+      SIGNALBOX_ADMIN: at('admin'),
     }
     const { stdout } = await execute('bash', ['-euo', 'pipefail', '-c', here], { cwd: root, env: environment })
     return stdout
@@ -96,7 +98,11 @@ describe('the README is true', () => {
       "swaks --server 127.0.0.1:2525 --to help@support.org --header 'Subject: The printer is on fire'",
     )
     expect(dialogue).toMatch(/^<- {2}250 2\.6\.0/m)
-    const shown: unknown = JSON.parse(await run('curl http://127.0.0.1:8000/tickets/'))
+    // The 250 says that the mail is stored; the ticket is there a moment later.
+    let shown: readonly unknown[] = []
+    while (shown.length === 0) {
+      shown = JSON.parse(await run('curl http://127.0.0.1:8000/tickets/')) as readonly unknown[]
+    }
     expect(shown).toMatchObject([{ id: 1, subject: 'The printer is on fire' }])
   })
 

@@ -12,10 +12,8 @@ const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
 const rules = (text: string) =>
   Array.from(text.matchAll(/^ *- (\{ (?:url|path|regex|phone): .*\})$/gm), ([, rule = '']) => rule)
 
-test('the first handler and its test stand in the README word for word', () => {
-  const readme = read('README.md')
-  expect(readme).toContain(`\`\`\`ts\n${read('test/readme/bell.ts')}\`\`\``)
-  expect(readme).toContain(`\`\`\`ts\n${read('test/readme/bell.test.ts')}\`\`\``)
+test.each(['bell.ts', 'bell.test.ts', 'guests.ts'])('%s stands in the README word for word', (file) => {
+  expect(read('README.md')).toContain(`\`\`\`ts\n${read(`test/readme/${file}`)}\`\`\``)
 })
 
 test('every rule that the README shows is a rule of the sample or of the doorbell', () => {
@@ -32,7 +30,7 @@ test.each(['README.md', 'CONTRIBUTING.md'])('every file that %s links to is ther
   expect(links.filter((link) => !existsSync(path.join(root, link)))).toEqual([])
 })
 
-test('the doorbell rings on a real gateway', async () => {
+test('the doorbell rings, and the guest book is signed, on a real gateway', async () => {
   const data = mkdtempSync(path.join(tmpdir(), 'signalbox-readme-'))
   const environment = { SIGNALBOX_DATA: data }
   await using gateway = new Running(realMain, ['serve', 'test/readme/gateway.yaml'], { environment })
@@ -45,6 +43,9 @@ test('the doorbell rings on a real gateway', async () => {
   const response = await fetch(`http://${host}/ring/ann`, { method: 'POST' })
   expect(await response.text()).toBe('1 heard it\n')
   expect(String((await heard)[0])).toBe('ann is at the door')
+
+  const signed = await fetch(`http://${host}/guests`, { method: 'POST', body: 'ann' })
+  expect(await signed.json()).toEqual([{ name: 'ann' }])
 
   socket.close()
   await once(socket, 'close')

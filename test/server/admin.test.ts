@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import type { Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { silentLog } from '../../src/runtime/log.ts'
+import { layerPlaces } from '../../src/server/admin-places.ts'
 import { AdminListener } from '../../src/server/admin.ts'
 
 const address = { host: '127.0.0.1', port: 0 }
@@ -23,7 +24,7 @@ afterEach(async () => {
 
 async function start(token?: string): Promise<AdminListener> {
   const options = { address, maxBodySize: 100, ...(token !== undefined && { token }) }
-  const listener = await AdminListener.start(options, { layer, log: silentLog })
+  const listener = await AdminListener.start(options, { places: layerPlaces(layer), log: silentLog })
   listeners.push(listener)
   return listener
 }
@@ -119,9 +120,9 @@ describe('POST /channels/NAME', () => {
 describe('a request that is wrong is told why', () => {
   const expected = 'expected a message such as {"type":"chat.message","text":"hi"}:'
   test.each<[string, string, Request, number, string]>([
-    ['another path', '/', {}, 404, 'There are /groups/NAME and /channels/NAME'],
-    ['no name', '/groups/', {}, 404, 'There are /groups/NAME and /channels/NAME'],
-    ['a path below', '/groups/a/b', post(message), 404, 'There are /groups/NAME and /channels/NAME'],
+    ['another path', '/', {}, 404, 'There are /groups/NAME, /channels/NAME'],
+    ['no name', '/groups/', {}, 404, 'There are /groups/NAME, /channels/NAME'],
+    ['a path below', '/groups/a/b', post(message), 404, 'There are /groups/NAME, /channels/NAME'],
     ['another method', '/groups/chat', { method: 'DELETE' }, 405, 'Expected GET, HEAD, POST'],
     ['to read a channel', '/channels/work', {}, 405, 'Expected POST'],
     [
@@ -208,7 +209,7 @@ describe('without a token', () => {
   test('it does not open off loopback', async () => {
     const opening = AdminListener.start(
       { address: { host: '0.0.0.0', port: 0 }, maxBodySize: 100 },
-      { layer, log: silentLog },
+      { places: layerPlaces(layer), log: silentLog },
     )
     await expect(opening).rejects.toMatchObject({
       code: 'listen_failed',
@@ -247,7 +248,7 @@ test('an address that is taken is said in words', async () => {
   const port = Number(new URL(url).port)
   const again = AdminListener.start(
     { address: { host: '127.0.0.1', port }, maxBodySize: 100 },
-    { layer, log: silentLog },
+    { places: layerPlaces(layer), log: silentLog },
   )
   await expect(again).rejects.toMatchObject({ code: 'listen_failed' })
 })

@@ -1,6 +1,6 @@
 /** The gateway around adapters: what is opened, in which order it is closed, and what happens when a part fails. */
 import { afterEach, expect, test } from '@jest/globals'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -12,6 +12,7 @@ import { MemoryLayer } from '../../src/layers/memory.ts'
 import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { Gateway } from '../../src/server/gateway.ts'
+import { lettersOf } from '../support/letters.ts'
 
 const folders: string[] = []
 afterEach(async () => {
@@ -144,7 +145,7 @@ test('a lifespan that never answers keeps the gateway from starting, and later f
     await new Promise(() => undefined)
   }
   const { gateway } = await start({ lifespan: stuck }, [definition])
-  await expect(gateway.close()).resolves.toBeUndefined()
+  await expect(gateway.close()).resolves.toBe(false)
 })
 
 test('a data folder that cannot be made is named', async () => {
@@ -188,7 +189,7 @@ test('closing aborts the scopes that are still open and does not wait for ever',
   forever.resolve()
 })
 
-test('what an application failed on is counted and kept as a line of JSON, bytes in base64', async () => {
+test('what an application failed on is counted and kept as a dead letter', async () => {
   const { definition, post } = pigeonPost([])
   const { gateway, folder } = await start({ pigeon: async () => undefined }, [definition])
   const scope: Protocol['scope'] = {
@@ -204,13 +205,8 @@ test('what an application failed on is counted and kept as a line of JSON, bytes
   post.services?.failed(scope, event, new Error('cannot read this'))
   post.services?.failed(scope, event, 'thrown text')
   await gateway.close()
-  const lines = (await readFile(join(folder, 'data', 'dead-letters.jsonl'), 'utf8')).trimEnd().split('\n')
-  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
-    {
-      error: 'cannot read this',
-      scope: { route: 'a.yaml:3' },
-      event: { type: 'pigeon.note', bytes: { base64: 'Y29v' } },
-    },
+  expect(await lettersOf(join(folder, 'data'))).toMatchObject([
+    { error: 'cannot read this', route: 'a.yaml:3', event: { type: 'pigeon.note', bytes: Buffer.from('coo') } },
     { error: 'thrown text' },
   ])
   expect(gateway.stats()).toMatchObject({ failed: 2 })

@@ -1,6 +1,6 @@
 /** Named channels served in process: a scope for each message, so many at once, and what happens when the gateway closes. */
 import { afterEach, describe, expect, test } from '@jest/globals'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ChannelProtocol, ChannelScope } from '../../src/asgi/channel.ts'
@@ -10,14 +10,19 @@ import { MemoryLayer } from '../../src/layers/memory.ts'
 import { ChannelNameRouter } from '../../src/routing/channel-name-router.ts'
 import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
 import { silentLog } from '../../src/runtime/log.ts'
-import { DeadLetters } from '../../src/server/dead-letters.ts'
+import { buryMessage } from '../../src/server/deliveries.ts'
+import { Journal } from '../../src/journal/journal.ts'
+import { journalOptions } from '../../src/journal/options.ts'
+import { lettersOf } from '../support/letters.ts'
 import { Gateway } from '../../src/server/gateway.ts'
 import type { WorkerOptions } from '../../src/server/workers.ts'
 
 const folders: string[] = []
 const gateways: Gateway[] = []
+const journals: Journal[] = []
 afterEach(async () => {
   await Promise.all(gateways.splice(0).map((gateway) => gateway.close()))
+  await Promise.all(journals.splice(0).map((journal) => journal.close()))
   await Promise.all(folders.splice(0).map((folder) => rm(folder, { recursive: true })))
 })
 
@@ -34,10 +39,11 @@ async function start(
 ) {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-'))
   folders.push(folder)
-  const deadLetters = new DeadLetters(folder, silentLog)
+  const journal = await Journal.open({ folder, ...journalOptions.parse({}) }, silentLog)
+  journals.push(journal)
   const layer = new Layer({
     retry: { attempts: 2, delay: 1 },
-    onDeadLetter: (letter) => deadLetters.addMessage(letter),
+    onDeadLetter: (letter) => buryMessage({ journal, log: silentLog }, letter),
   })
   const options = {
     application: protocolTypeRouter({ channel: ChannelNameRouter([{ channel: 'work', app: application }]) }),
@@ -50,9 +56,9 @@ async function start(
     drainTimeout: 10_000,
     ...settings,
   }
-  const gateway = await Gateway.start(options, { definitions: [], layer, log, deadLetters })
+  const gateway = await Gateway.start(options, { definitions: [], layer, log, journal })
   gateways.push(gateway)
-  return { gateway, layer, folder }
+  return { gateway, layer, folder, journal }
 }
 
 interface Task extends Event {
@@ -129,10 +135,11 @@ describe('what the application does with a message', () => {
         if (calls.length === times) ended.resolve()
       }
     }
-    const { layer, gateway, folder } = await start(telling)
+    const { layer, gateway, folder, journal } = await start(telling)
     await layer.send('work', task(1))
     await ended.promise
     await gateway.close()
+    await journal.close()
     return { calls, failed: gateway.stats().failed, folder }
   }
 
@@ -157,26 +164,31 @@ describe('what the application does with a message', () => {
       throw new Error('no ink')
     }, 2)
     expect({ calls, failed }).toEqual({ calls: ['no ink', 'no ink'], failed: 1 })
-    const [line = ''] = (await readFile(join(folder, 'dead-letters.jsonl'), 'utf8')).split('\n')
-    expect(JSON.parse(line)).toEqual({
-      at: expect.any(String),
-      error: 'no ink',
-      scope: { type: 'channel', channel: 'work' },
-      event: task(1),
-      attempts: 2,
-    })
+    expect(await lettersOf(folder)).toMatchObject([
+      { error: 'no ink', scope: { type: 'channel', channel: 'work' }, event: task(1) },
+    ])
+  })
+
+  test('raises: the next one is told which attempt it is', async () => {
+    const attempts: (number | undefined)[] = []
+    await story(async (scope, receive) => {
+      attempts.push(scope.attempt)
+      await receive()
+      if (attempts.length === 1) throw new Error('not yet')
+    }, 2)
+    expect(attempts).toEqual([undefined, 2])
   })
 
   test('raises before it takes it: that error is the one that is told', async () => {
     const { failed, folder } = await story(() => Promise.reject(new Error('no desk')), 2)
     expect(failed).toBe(1)
-    expect(await readFile(join(folder, 'dead-letters.jsonl'), 'utf8')).toMatch(/"error":"no desk"/)
+    expect(await lettersOf(folder)).toMatchObject([{ error: 'no desk' }])
   })
 
   test('returns without taking it: it was not handled', async () => {
     const { failed, folder } = await story(async () => undefined, 2)
     expect(failed).toBe(1)
-    expect(await readFile(join(folder, 'dead-letters.jsonl'), 'utf8')).toMatch(/"error":"channel scope .* is over/)
+    expect(await lettersOf(folder)).toMatchObject([{ error: expect.stringMatching(/^channel scope .* is over/) }])
   })
 
   test('sends something: there is no peer', async () => {

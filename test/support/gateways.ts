@@ -40,14 +40,19 @@ export class Gateways implements AsyncDisposable {
   }
 
   /** Starts a gateway on free ports, with a data folder of its own. */
-  async serve(name: string, file = 'gateway.yaml'): Promise<RunningGateway> {
-    const environment = { ...this.#environment, DATA: path.join(this.folder, `data-${name}`) }
-    const process = this.#start(['serve', file], environment)
+  async serve(name: string, file = 'gateway.yaml', ...more: readonly string[]): Promise<RunningGateway> {
+    const environment = this.#environmentOf(name)
+    const process = this.begin(name, file, ...more)
     await process.sees('out', /^ {2}data .*$/m)
     const lines = process.out.matchAll(/^ {2}(\w+) +(\w+:\/\/\S+)/gm)
     const urls = Object.fromEntries(Array.from(lines, ([, protocol = '', url = '']) => [protocol, new URL(url)]))
     const hosts = Object.entries(urls).map(([protocol, { host }]) => [protocol.toUpperCase(), host])
     return { process, urls, environment: { ...environment, ...Object.fromEntries(hosts) } }
+  }
+
+  /** The same, without waiting for it. */
+  begin(name: string, file = 'gateway.yaml', ...more: readonly string[]): Running {
+    return this.#start(['serve', file, ...more], this.#environmentOf(name))
   }
 
   /** Starts a worker for these channels. */
@@ -99,6 +104,10 @@ export class Gateways implements AsyncDisposable {
     this.closeSockets()
     await Promise.all(this.#running.map((process) => process[Symbol.asyncDispose]()))
     await rm(this.folder, { recursive: true, force: true })
+  }
+
+  #environmentOf(name: string): Readonly<Record<string, string>> {
+    return { ...this.#environment, DATA: path.join(this.folder, `data-${name}`) }
   }
 
   #start(given: readonly string[], environment: Readonly<Record<string, string>>): Running {

@@ -8,13 +8,15 @@ import type {
   ListenAddress,
   Outcome,
   Services,
+  SharedRedis,
   TlsFiles,
   Transport,
   Unrouted,
 } from '../../src/asgi/adapter.ts'
 import type { ChannelLayer } from '../../src/asgi/channel-layer.ts'
 import type { Log } from '../../src/asgi/context.ts'
-import type { Application, Event, Protocol, State } from '../../src/asgi/protocol.ts'
+import type { DeliveryOptions } from '../../src/asgi/delivery.ts'
+import type { Application, Event, Protocol, Resolution, State } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { createHttpHost } from '../../src/runtime/http-host.ts'
 import type { ListeningHttpHost } from '../../src/runtime/http-host.ts'
@@ -23,6 +25,7 @@ import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import type { MailboxLimits } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { addressText } from '../../src/runtime/options.ts'
+import { LazyJournal } from './lazy-journal.ts'
 
 export interface ServicesOptions {
   readonly layer?: ChannelLayer
@@ -32,8 +35,13 @@ export interface ServicesOptions {
   readonly limits?: Partial<MailboxLimits>
   readonly state?: State
   readonly base?: string
+  readonly redis?: SharedRedis
   /** As `listen.http` says it: what the HTTP host has that is asked for without an address. Default: a free port. */
   readonly http?: Partial<HttpHostOptions>
+  /** The data folder. Default: a new one, which is removed at the end. */
+  readonly data?: string
+  /** What the rules say of delivery, where they say nothing. Default: `handled`. */
+  readonly delivery?: DeliveryOptions
 }
 
 export interface Failure {
@@ -52,6 +60,9 @@ export interface TestServices<P extends Protocol> {
   readonly unrouted: string[]
   readonly failed: Failure[]
   readonly layer: ChannelLayer
+  readonly stored: LazyJournal
+  /** Names the one who makes the attempts at what is stored; the journal is a real one, in the data folder. */
+  attach(listener: Listener): void
   /** Makes the HTTP hosts that an adapter asked for listen: to be called when the adapters have started. */
   listen(): Promise<void>
   /** Resolves when no scope is open. */
@@ -66,7 +77,8 @@ export function createServices<P extends Protocol>(
   options: ServicesOptions = {},
 ): TestServices<P> {
   const { layer = new MemoryLayer(), log = silentLog, closeTimeout = 1000, limits, base = process.cwd() } = options
-  const data = mkdtempSync(join(tmpdir(), 'signalbox-test-'))
+  const { delivery = { mode: 'handled' } } = options
+  const data = options.data ?? mkdtempSync(join(tmpdir(), 'signalbox-test-'))
   const state = { data, ...options.state }
   const open = new Set<Connection<P>>()
   const outcomes: Outcome[] = []
@@ -74,6 +86,17 @@ export function createServices<P extends Protocol>(
   const failed: Failure[] = []
   const hosts = new Map<string, ListeningHttpHost>()
   let scopes = 0
+  let attached: Listener | undefined
+  const resolve = (scope: Unrouted<P['scope']>): Resolution | undefined => {
+    const resolution = application.resolve
+      ? application.resolve(fill(scope))
+      : { rules: [application], params: {}, ...(application.delivery && { delivery: application.delivery }) }
+    return resolution && { ...resolution, delivery: { ...delivery, ...resolution.delivery } }
+  }
+  const stored = new LazyJournal(data, log, {
+    resolve: (scope) => resolve(scope as Unrouted<P['scope']>),
+    target: () => attached,
+  })
 
   const fill = (scope: Unrouted<P['scope']>): P['scope'] =>
     ({ ...(scope as object), id: `test-${++scopes}`, params: {}, route: '', state }) as unknown as P['scope']
@@ -93,7 +116,9 @@ export function createServices<P extends Protocol>(
       open.add(instance)
       return instance
     },
-    resolve: (scope) => (application.resolve ? application.resolve(fill(scope)) : { rules: [application], params: {} }),
+    resolve,
+    journal: stored,
+    refused: () => undefined,
     unrouted: (_scope, address) => void unrouted.push(address),
     failed: (scope, event, error) => void failed.push({ scope, event, error }),
     httpHost(address?: ListenAddress, tls?: TlsFiles) {
@@ -103,6 +128,7 @@ export function createServices<P extends Protocol>(
       hosts.set(key, host)
       return host
     },
+    redis: options.redis,
     data,
     base,
     log,
@@ -116,6 +142,10 @@ export function createServices<P extends Protocol>(
     unrouted,
     failed,
     layer,
+    stored,
+    attach(listener) {
+      attached = listener
+    },
     async listen() {
       for (const host of hosts.values()) await host.listen()
     },
@@ -125,8 +155,9 @@ export function createServices<P extends Protocol>(
     async close(...listeners) {
       const now = AbortSignal.abort()
       await Promise.all([...listeners, ...hosts.values()].map((closing) => closing.close(now)))
+      await stored.close()
       await layer.close()
-      rmSync(data, { recursive: true, force: true })
+      if (options.data === undefined) rmSync(data, { recursive: true, force: true })
     },
   }
 }

@@ -1,0 +1,193 @@
+/** `signalbox journal`: what was stored and waits or is dead: to look at, to try again, to take out; also while the gateway runs. */
+import path from 'node:path'
+import type { Command } from 'commander'
+import { duration } from '../runtime/options.ts'
+import type { RecordLine, RecordPage } from '../server/journal-desk.ts'
+import { configFile, configHelp, read, refuse } from './config-file.ts'
+import { explained } from './connection.ts'
+import { Journals, UsageError, type Named, type RecordPlace } from './journals.ts'
+import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
+import { table } from './table.ts'
+
+interface Common {
+  readonly config?: string
+  readonly json?: true
+  readonly reveal?: true
+}
+interface Filter {
+  readonly state?: 'waiting' | 'dead'
+  readonly direction?: 'in' | 'out'
+  readonly protocol?: string
+  readonly rule?: string
+  readonly older?: string
+  readonly newer?: string
+}
+interface Page {
+  readonly limit?: string
+  readonly before?: string
+}
+
+export function addJournal(program: Command, parts: Parts, run: Run): void {
+  const journal = program
+    .command('journal')
+    .summary('look at what waits or is dead, try it again, take it out')
+    .description(
+      'The journal: events that are stored and wait for their next attempt, and dead letters. Works on the data folder of the YAML, whether the gateway runs on it or not. Of a gateway of several processes it is all of their journals: 2-17 is record 17 of process 2.',
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  signalbox journal list --state dead\n  signalbox journal show 17\n  signalbox journal retry --protocol email',
+    )
+
+  withFilter(common(journal.command('list').description('Lists records, the newest first.')))
+    .option('--limit <n>', 'how many at most', '100')
+    .option('--before <id>', 'only older ones of its process: the last id of the page before')
+    .addHelpText('after', '\nExample:\n  signalbox journal list --state dead --protocol sms --older 1h')
+    .action((given: Common & Filter & Page) => run(list(parts, given)))
+  common(journal.command('show').description('Shows one record with all that is in it.'))
+    .argument('<id>', 'its number')
+    .addHelpText('after', '\nExample:\n  signalbox journal show 17 --reveal')
+    .action((id: string, given: Common) => run(show(parts, id, given)))
+  for (const [name, description] of [
+    ['retry', 'Has dead letters tried again, from their first attempt on.'],
+    ['discard', 'Takes records out for good.'],
+  ] as const) {
+    withFilter(common(journal.command(name).description(description)))
+      .argument('[ids...]', 'their numbers; none: all that the options name')
+      .addHelpText(
+        'after',
+        `\nExamples:\n  signalbox journal ${name} 17 18\n  signalbox journal ${name} --state dead --rule gateway.yaml:14`,
+      )
+      .action((ids: readonly string[], given: Common & Filter) => run(touch(parts, name, ids, given)))
+  }
+}
+
+function common(command: Command): Command {
+  return command
+    .option('-c, --config <file>', configHelp)
+    .option('--json', 'JSON instead of text')
+    .option('--reveal', 'mail addresses and telephone numbers whole; secrets are never shown')
+}
+
+function withFilter(command: Command): Command {
+  return command
+    .option('--state <state>', 'waiting or dead')
+    .option('--direction <direction>', 'in (to the application) or out (to a peer)')
+    .option('--protocol <name>', 'such as email')
+    .option('--rule <file:line>', 'that takes it, such as gateway.yaml:14')
+    .option('--older <duration>', 'stored longer ago than this, such as 1h')
+    .option('--newer <duration>', 'stored less long ago than this')
+}
+
+async function list(parts: Parts, given: Common & Filter & Page): Promise<ExitCode> {
+  return await withJournal(parts, given, async (journal) => {
+    const { limit, before } = given
+    const most = numberOf('--limit', limit ?? '100')
+    const question = { ...filterOf(given), limit: most, reveal: given.reveal === true }
+    const rows = await journal.list(question, before === undefined ? undefined : placeOf('--before', before))
+    parts.output.out(given.json ? JSON.stringify(rows, undefined, 2) : listed(rows))
+  })
+}
+
+async function show(parts: Parts, id: string, given: Common): Promise<ExitCode> {
+  return await withJournal(parts, given, async (journal) => {
+    const shown = await journal.show(placeOf('the record', id), given.reveal === true)
+    parts.output.out(given.json ? JSON.stringify(shown, undefined, 2) : page(shown))
+  })
+}
+
+async function touch(
+  parts: Parts,
+  act: 'retry' | 'discard',
+  ids: readonly string[],
+  given: Common & Filter,
+): Promise<ExitCode> {
+  return await withJournal(parts, given, async (journal) => {
+    const named = ids.map((id) => placeOf('the record', id))
+    const touched = await (named.length > 0 ? journal.touch(act, named) : journal.touchAll(act, filterOf(given)))
+    const done = act === 'retry' ? 'will be tried again' : 'taken out'
+    parts.output.out(given.json ? JSON.stringify(touched) : `${touched.ids.length} ${done}`)
+  })
+}
+
+async function withJournal(parts: Parts, given: Common, act: (journals: Journals) => Promise<void>): Promise<ExitCode> {
+  const { output } = parts
+  const file = configFile(parts, given.config)
+  const { settings, diagnostics } = await read(parts, given.config)
+  if (!settings) return refuse(parts, file, diagnostics)
+  const data = path.resolve(parts.folder, path.dirname(file), settings.data)
+  try {
+    await using journals = await Journals.open(data)
+    await act(journals)
+    return exitCodes.ok
+  } catch (error) {
+    output.error(explained(error))
+    return error instanceof UsageError ? exitCodes.usage : exitCodes.failed
+  }
+}
+
+function filterOf({ state, direction, protocol, rule, older, newer }: Filter) {
+  return {
+    ...(state !== undefined && { state }),
+    ...(direction !== undefined && { direction }),
+    ...(protocol !== undefined && { protocol }),
+    ...(rule !== undefined && { rule }),
+    ...(older !== undefined && { olderThan: before('--older', older) }),
+    ...(newer !== undefined && { newerThan: before('--newer', newer) }),
+  }
+}
+
+function before(option: string, text: string): number {
+  const parsed = duration().safeParse(text)
+  if (parsed.success) return Date.now() - parsed.data
+  throw new UsageError(`${option}: ${parsed.error.issues[0]?.message ?? 'expected a duration'}`)
+}
+
+function numberOf(what: string, text: string): number {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text)
+  throw new UsageError(`${what}: found ${JSON.stringify(text)}, expected a number such as 17`)
+}
+
+function placeOf(what: string, text: string): RecordPlace {
+  const [, process = '1', id = ''] = /^(?:([1-9]\d{0,3})-)?([1-9]\d{0,14})$/.exec(text) ?? []
+  if (id !== '') return { process: Number(process), id: Number(id) }
+  throw new UsageError(`${what}: found ${JSON.stringify(text)}, expected a number such as 17, or 2-17 for process 2`)
+}
+
+const longestError = 60
+
+function listed(rows: readonly Named<RecordLine>[]): string {
+  if (rows.length === 0) return 'no records'
+  const head = ['id', 'state', 'protocol', 'direction', 'rule', 'from', 'attempts', 'stored', 'next', 'error']
+  const lines = rows.map(({ id, state, protocol, direction, rule, peer, attempts, at, due, error }) => {
+    const short = error.length > longestError ? `${error.slice(0, longestError)}…` : error
+    return [
+      String(id),
+      state,
+      protocol,
+      direction,
+      rule || '-',
+      peer || '-',
+      String(attempts),
+      at.slice(0, 19),
+      due?.slice(11, 19) ?? '-',
+      short.replaceAll(/\s+/g, ' ') || '-',
+    ]
+  })
+  return table([head, ...lines])
+}
+
+/** Its line, and what is in it, as text. */
+function page({ scope, event, body, ...line }: Named<RecordPage>): string {
+  const fields = Object.entries(line).map(([name, value]) => `${name}: ${String(value)}`)
+  const parts = [
+    ['scope', scope],
+    ['event', event],
+    ['body', body],
+  ] as const
+  const rest = parts.flatMap(([name, value]) => {
+    if (value === undefined) return []
+    return ['', `${name}:`, typeof value === 'string' ? value.trimEnd() : JSON.stringify(value, undefined, 2)]
+  })
+  return [...fields, ...rest].join('\n')
+}

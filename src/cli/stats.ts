@@ -1,0 +1,91 @@
+/** `signalbox stats`: what a running gateway has counted, once or again and again. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { duration } from '../runtime/options.ts'
+import type { Stats } from '../server/stats.ts'
+import { askAdmin } from './admin-client.ts'
+import { configArgument, configFile, configHelp, read, refuse } from './config-file.ts'
+import { explained } from './connection.ts'
+import { table } from './table.ts'
+import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
+
+interface Options {
+  readonly watch?: true
+  readonly json?: true
+  readonly interval: string
+}
+
+const answerTimeout = 10_000
+
+export function addStats(program: Command, parts: Parts, run: Run): void {
+  program
+    .command('stats')
+    .summary('show what a running gateway counts')
+    .description('Shows events, failures and connections of the gateway that runs on this YAML, by protocol and rule.')
+    .argument(configArgument, configHelp)
+    .option('-w, --watch', 'again and again, until Ctrl+C')
+    .option('--interval <duration>', 'how often with --watch', '1s')
+    .option('--json', 'one JSON object a line')
+    .addHelpText(
+      'after',
+      '\nNeeds the admin listener: admin: { address: 127.0.0.1:8100 } in the YAML.\n\nExamples:\n  signalbox stats\n  signalbox stats --watch',
+    )
+    .action((config: string | undefined, options: Options) => run(stats(parts, config, options)))
+}
+
+async function stats(parts: Parts, named: string | undefined, options: Options): Promise<ExitCode> {
+  const { output } = parts
+  const interval = duration().safeParse(options.interval)
+  if (!interval.success) {
+    output.error(`--interval: ${interval.error.issues[0]?.message ?? 'expected a duration'}`)
+    return exitCodes.usage
+  }
+  const file = configFile(parts, named)
+  const { settings, diagnostics } = await read(parts, named)
+  if (!settings) return refuse(parts, file, diagnostics)
+  const { admin } = settings
+  if (!admin || admin.address.port === 0) {
+    output.error(`${file}: found no admin listener on a port of its own, expected admin: { address: 127.0.0.1:8100 }`)
+    return exitCodes.config
+  }
+  let before: Stats | undefined
+  for (;;) {
+    try {
+      // One after the other, each with what came since the one before.
+      const now = await askAdmin<Stats>(admin, '/stats', AbortSignal.timeout(answerTimeout))
+      output.out(options.json ? JSON.stringify(now) : shown(now, before))
+      if (!options.watch) return exitCodes.ok
+      before = now
+      await pause(interval.data)
+    } catch (error) {
+      output.error(explained(error))
+      return exitCodes.failed
+    }
+  }
+}
+
+const columns = ['protocol', 'rule', 'events', 'handled', 'failed', 'interrupted', 'waiting', 'dead'] as const
+
+/** Two lines on the whole, and a table; `new` is what came since the one before. */
+function shown(now: Stats, before: Stats | undefined): string {
+  const head = before ? [...columns, 'new'] : [...columns]
+  const rows = now.rules.map((rule) => {
+    const was = before?.rules.find((other) => other.protocol === rule.protocol && other.rule === rule.rule)
+    const cells = columns.map((column) => String(rule[column]) || '-')
+    return before ? [...cells, `+${rule.events - (was?.events ?? 0)}`] : cells
+  })
+  return [...summary(now), table([head, ...rows], (column) => column >= 2), ''].join('\n')
+}
+
+function summary({ ready, reasons, uptime, connections, scopes, unrouted }: Stats): readonly string[] {
+  const state = ready ? 'ready' : `not ready (${reasons.join('; ')})`
+  const counted = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts)
+      .filter(([, count]) => count > 0)
+      .map(([protocol, count]) => `${count} ${protocol}`)
+      .join(', ') || 'none'
+  return [
+    `${new Date().toTimeString().slice(0, 8)}  ${state}, up ${uptime} s`,
+    `connections: ${counted(connections)}; scopes: ${counted(scopes)}; without a rule: ${counted(unrouted)}`,
+  ]
+}

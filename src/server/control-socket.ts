@@ -1,0 +1,53 @@
+/** A socket in the data folder, by which the commands of whoever owns the folder reach the gateway that runs on it. */
+import { once } from 'node:events'
+import { chmod, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import path from 'node:path'
+import type { Log } from '../asgi/context.ts'
+import { reason } from '../runtime/errors.ts'
+import { AdminDesk } from './admin-desk.ts'
+import type { Place } from './admin-places.ts'
+
+const maxBodySize = 1024 * 1024
+
+/** Where the socket of a journal's folder is. */
+export function controlPath(folder: string): string {
+  return path.join(folder, 'control.sock')
+}
+
+export class ControlSocket {
+  readonly #server: Server
+
+  /** Undefined where there can be none, such as below a path of more than a hundred letters: then the log says so. */
+  static async open(folder: string, places: readonly Place[], log: Log): Promise<ControlSocket | undefined> {
+    const file = controlPath(folder)
+    // The file alone says who may come in.
+    const desk = new AdminDesk({ places, log, maxBodySize, probes: false, refuse: () => undefined })
+    const server = createServer((request, response) => void desk.serve(request, response))
+    try {
+      // One that a killed process left: the journal's lock says that it is gone.
+      await rm(file, { force: true })
+      // Several processes that share their ports do not share this.
+      server.listen({ path: file, exclusive: true })
+      await once(server, 'listening')
+      await chmod(file, 0o600)
+    } catch (error) {
+      server.close()
+      log.warn({ err: error, file }, `commands cannot reach this gateway: ${reason(error)}`)
+      return undefined
+    }
+    server.on('error', (error) => log.error({ err: error }, 'the control socket failed'))
+    return new ControlSocket(server)
+  }
+
+  private constructor(server: Server) {
+    this.#server = server
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.#server.closeAllConnections()
+    await closed
+  }
+}

@@ -1,0 +1,251 @@
+/** `/metrics`: what the parts of a gateway have counted, in the format of Prometheus. */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Registry, collectDefaultMetrics, type Metric } from 'prom-client'
+import type { LayerStats } from '../asgi/channel-layer.ts'
+import { timeBounds, type Tallies } from '../runtime/tally.ts'
+import type { Readiness } from './health.ts'
+import { JournalMetrics, type CountedJournal } from './journal-metrics.ts'
+
+/** Worker threads for blocking code, as the bridge counts them. */
+export interface ThreadStats {
+  readonly threads: number
+  readonly queued: number
+  readonly running: number
+  readonly died: number
+}
+
+/** Whom `/metrics` asks, at each scrape and never before. */
+export interface MetricSources {
+  readonly tallies: Tallies
+  readonly readiness: () => Readiness
+  readonly connections: () => ReadonlyMap<string, number>
+  readonly scopes: () => ReadonlyMap<string, number>
+  readonly layer: () => LayerStats
+  /** Undefined: no thread was ever asked for. */
+  readonly threads?: (() => ThreadStats | undefined) | undefined
+  readonly journal?: CountedJournal | undefined
+}
+
+/** How often the event loop's delay is measured, in milliseconds: it is part of every value. */
+const resolution = 20
+const quantiles = [0.5, 0.9, 0.99, 1]
+const ruleLabels = ['protocol', 'rule'] as const
+
+export class Metrics implements Disposable {
+  /** Its own, so that two gateways in one process do not count each other's. */
+  readonly #registry = new Registry()
+  readonly #delay = monitorEventLoopDelay({ resolution })
+  readonly #sources: MetricSources
+  readonly #journal: JournalMetrics | undefined
+
+  constructor(sources: MetricSources) {
+    this.#sources = sources
+    this.#delay.enable()
+    collectDefaultMetrics({ register: this.#registry })
+    this.#addEvents()
+    this.#addOpen()
+    this.#addLayer()
+    this.#addProcess()
+    if (sources.threads) this.#addThreads(sources.threads)
+    if (sources.journal) this.#journal = new JournalMetrics(sources.journal, this.#registry)
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  async text(): Promise<string> {
+    await this.#journal?.refresh()
+    return await this.#registry.metrics()
+  }
+
+  [Symbol.dispose](): void {
+    this.#delay.disable()
+    this.#registry.clear()
+  }
+
+  #addEvents(): void {
+    const { unrouted, refused } = this.#sources.tallies
+    this.#perRule('signalbox_events_total', 'Events that came from peers and were given to a rule.', 'events')
+    this.#perRule('signalbox_events_handled_total', 'Events that their application is done with.', 'handled')
+    this.#perRule('signalbox_events_failed_total', 'Events that their application failed on.', 'failed')
+    this.#perRule(
+      'signalbox_events_interrupted_total',
+      'Events whose application ended because its peer had left or the gateway was closing.',
+      'interrupted',
+    )
+    this.#addTimes()
+    this.#byProtocol(Counter, 'signalbox_unrouted_total', 'Addresses that no rule takes.', () => unrouted)
+    this.#registry.registerMetric(
+      new Counter({
+        name: 'signalbox_refused_total',
+        help: 'Peers that were turned away, by the code of their protocol.',
+        labelNames: ['protocol', 'code'],
+        registers: [],
+        collect() {
+          this.reset()
+          for (const [protocol, codes] of refused) {
+            for (const [code, count] of codes) this.inc({ protocol, code }, count)
+          }
+        },
+      }),
+    )
+  }
+
+  #perRule(name: string, help: string, key: 'events' | 'handled' | 'failed' | 'interrupted'): void {
+    const { tallies } = this.#sources
+    this.#registry.registerMetric(
+      new Counter({
+        name,
+        help,
+        labelNames: ruleLabels,
+        registers: [],
+        collect() {
+          this.reset()
+          for (const [protocol, rule, tally] of tallies) this.inc({ protocol, rule }, tally[key])
+        },
+      }),
+    )
+  }
+
+  /** A histogram of the package counts by itself, at 0.7 us an event: this one shows what was counted already. */
+  #addTimes(): void {
+    const { tallies } = this.#sources
+    const name = 'signalbox_handler_seconds'
+    const help = 'How long an application had an event in its hands; of a request that it did not read, the whole call.'
+    const get = () => Promise.resolve({ name, help, type: 'histogram', values: [...times(tallies, name)] })
+    this.#registry.registerMetric({ name, get } as unknown as Metric) // the type has the package's own classes only
+  }
+
+  #addOpen(): void {
+    const { connections, scopes } = this.#sources
+    this.#byProtocol(
+      Gauge,
+      'signalbox_connections',
+      'Peers that are connected now; http: requests under way.',
+      connections,
+    )
+    this.#byProtocol(Gauge, 'signalbox_scopes', 'Scopes that are open now, each with its application.', scopes)
+  }
+
+  #byProtocol(
+    Kind: typeof Counter | typeof Gauge,
+    name: string,
+    help: string,
+    read: () => ReadonlyMap<string, number>,
+  ): void {
+    const metric: Counter | Gauge = new Kind({
+      name,
+      help,
+      labelNames: ['protocol'],
+      registers: [this.#registry],
+      collect() {
+        metric.reset()
+        for (const [protocol, value] of read()) metric.inc({ protocol }, value)
+      },
+    })
+  }
+
+  #addLayer(): void {
+    const { layer } = this.#sources
+    this.#gauge('signalbox_layer_channels', 'Channels of the layer in this process.', () => layer().channels)
+    this.#gauge('signalbox_layer_groups', 'Groups of the layer with members in this process.', () => layer().groups)
+    const help = '1 while other processes can be reached through the layer, or there are none to reach; else 0.'
+    this.#gauge('signalbox_layer_connected', help, () => (layer().connected === false ? 0 : 1))
+    this.#registry.registerMetric(
+      new Counter({
+        name: 'signalbox_layer_dropped_total',
+        help: 'Messages that the layer dropped, by reason.',
+        labelNames: ['reason'],
+        registers: [],
+        collect() {
+          this.reset()
+          for (const [why, count] of Object.entries(layer().dropped)) this.inc({ reason: why }, count)
+        },
+      }),
+    )
+  }
+
+  #addProcess(): void {
+    const { readiness } = this.#sources
+    this.#gauge('signalbox_ready', '1 while /ready answers 200, else 0.', () => (readiness().ready ? 1 : 0))
+    this.#registry.registerMetric(
+      new Gauge({
+        name: 'signalbox_check',
+        help: '1 while this check of /ready is ok, else 0.',
+        labelNames: ['check'],
+        registers: [],
+        collect() {
+          for (const [check, finding] of Object.entries(readiness().checks))
+            this.set({ check }, finding === 'ok' ? 1 : 0)
+        },
+      }),
+    )
+    const delay = this.#delay
+    this.#registry.registerMetric(
+      new Gauge({
+        name: 'signalbox_event_loop_delay_seconds',
+        help: 'How late the event loop was since the last scrape, by quantile; 1 is the worst.',
+        labelNames: ['quantile'],
+        registers: [],
+        collect() {
+          for (const quantile of quantiles) {
+            const nanoseconds = delay.count === 0 ? 0 : delay.percentile(quantile * 100)
+            this.set({ quantile: String(quantile) }, Math.max(0, nanoseconds / 1e9 - resolution / 1000))
+          }
+          delay.reset()
+        },
+      }),
+    )
+  }
+
+  #addThreads(threads: () => ThreadStats | undefined): void {
+    const value = (key: keyof ThreadStats) => () => threads()?.[key] ?? 0
+    this.#gauge('signalbox_threads', 'Worker threads for blocking code.', value('threads'))
+    this.#gauge('signalbox_threads_running', 'What runs on worker threads.', value('running'))
+    this.#gauge('signalbox_threads_queued', 'What waits for a worker thread.', value('queued'))
+    this.#registry.registerMetric(
+      new Counter({
+        name: 'signalbox_threads_died_total',
+        help: 'Worker threads that ended before their time.',
+        registers: [],
+        collect() {
+          this.reset()
+          this.inc(threads()?.died ?? 0)
+        },
+      }),
+    )
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    this.#registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        registers: [],
+        collect() {
+          this.set(read())
+        },
+      }),
+    )
+  }
+}
+
+interface Sample {
+  readonly metricName: string
+  readonly labels: Readonly<Record<string, string | number>>
+  readonly value: number
+}
+
+function* times(tallies: Tallies, name: string): Generator<Sample> {
+  for (const [protocol, rule, tally] of tallies) {
+    const labels = { protocol, rule }
+    let count = 0
+    for (const [index, bound] of [...timeBounds, '+Inf'].entries()) {
+      count += tally.times[index] ?? 0
+      yield { metricName: `${name}_bucket`, labels: { le: bound, ...labels }, value: count }
+    }
+    yield { metricName: `${name}_sum`, labels, value: tally.seconds }
+    yield { metricName: `${name}_count`, labels, value: count }
+  }
+}

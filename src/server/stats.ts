@@ -1,0 +1,63 @@
+/** `/stats`: the metrics that a person looks at first, as JSON. */
+import type { CountedJournal } from './journal-metrics.ts'
+import type { MetricSources } from './metrics.ts'
+
+/** What was counted of one rule since the start, and what of it the journal keeps now. */
+export interface RuleStats {
+  readonly protocol: string
+  /** `file:line`; empty outside of every rule. */
+  readonly rule: string
+  readonly events: number
+  readonly handled: number
+  readonly failed: number
+  readonly interrupted: number
+  readonly waiting: number
+  readonly dead: number
+}
+
+export interface Stats {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
+  /** Seconds since the process started. */
+  readonly uptime: number
+  readonly connections: Readonly<Record<string, number>>
+  readonly scopes: Readonly<Record<string, number>>
+  readonly unrouted: Readonly<Record<string, number>>
+  readonly rules: readonly RuleStats[]
+}
+
+type Sources = Pick<MetricSources, 'tallies' | 'readiness' | 'connections' | 'scopes' | 'journal'>
+
+export async function statsOf(sources: Sources): Promise<Stats> {
+  const { ready, reasons } = sources.readiness()
+  return {
+    ready,
+    reasons,
+    uptime: Math.round(process.uptime()),
+    connections: Object.fromEntries(sources.connections()),
+    scopes: Object.fromEntries(sources.scopes()),
+    unrouted: Object.fromEntries(sources.tallies.unrouted),
+    rules: await rulesOf(sources),
+  }
+}
+
+const none = { events: 0, handled: 0, failed: 0, interrupted: 0, waiting: 0, dead: 0 }
+
+async function rulesOf({ tallies, journal }: Sources): Promise<readonly RuleStats[]> {
+  const rules = new Map<string, RuleStats>()
+  for (const [protocol, rule, { events, handled, failed, interrupted }] of tallies) {
+    rules.set(`${protocol} ${rule}`, { ...none, protocol, rule, events, handled, failed, interrupted })
+  }
+  for (const { protocol, route: rule, waiting, dead } of await kept(journal)) {
+    const key = `${protocol} ${rule}`
+    const known = rules.get(key) ?? { ...none, protocol, rule }
+    rules.set(key, { ...known, waiting: known.waiting + waiting, dead: known.dead + dead })
+  }
+  return [...rules.values()]
+}
+
+/** A journal that cannot be asked says so by `/ready`. */
+async function kept(journal: CountedJournal | undefined) {
+  const counts = await journal?.counts().catch(() => undefined)
+  return counts?.byProtocolAndRoute ?? []
+}
