@@ -1,6 +1,6 @@
 /** Every case of the benchmark runs and reports; what the figures are is for people to look at. */
 import { expect, test } from '@jest/globals'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { requires } from '../support/requirements.ts'
@@ -52,6 +52,29 @@ test('every case of the benchmark runs and reports', async () => {
 
 requires('redis-server').test('the cases with Redis run and report too', async () => {
   expectAll(redisNames, await bench(...redisNames))
+})
+
+test('a profile of each side of a case is left where it is wanted', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'signalbox-profile-test-'))
+  try {
+    const { code, out } = await run(program, [
+      'http-hello',
+      '--small',
+      '--rounds',
+      '1',
+      '--seconds',
+      '0.05',
+      '--profile',
+      folder,
+    ])
+    expect({ code, last: out.trimEnd().split('\n').at(-1) }).toEqual({ code: 0, last: `profiles: ${folder}` })
+    for (const side of ['gateway', 'bare']) {
+      const files = await readdir(path.join(folder, 'http-hello', side))
+      expect(files.filter((name) => name.endsWith('.cpuprofile')).length).toBeGreaterThan(0)
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 })
 
 test('a name that no case has is refused in words', async () => {

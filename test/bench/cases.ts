@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { memory, routing, startUp, throughput, type LoadOptions, type Measure } from './measure.ts'
+import { bridge, journal, memory, routing, startUp, throughput, type LoadOptions, type Measure } from './measure.ts'
 import { root } from './processes.ts'
 import type { ServerName } from './servers.ts'
 
@@ -15,12 +15,15 @@ export interface BenchCase {
   /** `difference`: the ratio is the gateway's value less the bare one's. Default: their quotient. */
   readonly compare?: 'difference'
   readonly needsRedis?: boolean
+  /** With fewer processors it measures nothing. */
+  readonly needsProcessors?: number
   readonly gateway: Measure
   readonly bare: Measure
 }
 
 const gateway: ServerName = { gateway: 'gateway' }
 const redis: ServerName = { gateway: 'redis' }
+const stored: ServerName = { gateway: 'stored' }
 const bare = (...given: readonly string[]): ServerName => ({ bare: given })
 
 interface Rate {
@@ -79,6 +82,42 @@ function idle(protocol: string): BenchCase {
   }
 }
 
+/** Two processes against one: the load needs a processor too. */
+function processes(name: string, unit: string, load: string): BenchCase {
+  const by = (count: number): ServerName => ({ gateway: 'redis', processes: count })
+  return {
+    name: `redis-two-processes-${name}`,
+    unit: `${unit}/s`,
+    target: 1.7,
+    lowerIsBetter: false,
+    needsRedis: true,
+    needsProcessors: 3,
+    gateway: throughput(by(2), { load, connections: 64 }),
+    bare: throughput(by(1), { load, connections: 64 }),
+  }
+}
+
+/** What the disk allows, and what the journal makes of it. */
+const groupCommit: BenchCase = {
+  name: 'journal',
+  unit: 'records/s',
+  target: 0.5,
+  lowerIsBetter: false,
+  gateway: journal('gateway'),
+  bare: journal('bare'),
+}
+
+function bridged(what: string, unit: string, target: number): BenchCase {
+  return {
+    name: `bridge-${what}`,
+    unit,
+    target,
+    lowerIsBetter: true,
+    gateway: bridge(what, 'gateway'),
+    bare: bridge(what, 'bare'),
+  }
+}
+
 const startsUp: BenchCase = {
   name: 'start-up',
   unit: 's',
@@ -94,7 +133,13 @@ async function sampleFolder() {
   const data = await mkdtemp(path.join(tmpdir(), 'signalbox-bench-'))
   const any = '127.0.0.1:0'
   return {
-    environment: { SIGNALBOX_DATA: data, SIGNALBOX_HTTP: any, SIGNALBOX_MQTT: any, SIGNALBOX_SMTP: any },
+    environment: {
+      SIGNALBOX_DATA: data,
+      SIGNALBOX_HTTP: any,
+      SIGNALBOX_MQTT: any,
+      SIGNALBOX_SMTP: any,
+      SIGNALBOX_ADMIN: any,
+    },
     [Symbol.asyncDispose]: () => rm(data, { recursive: true, force: true }),
   }
 }
@@ -102,12 +147,14 @@ async function sampleFolder() {
 const websocket = bare('websocket')
 const fewSockets = { load: 'echo', connections: 64 }
 const subscribers = { load: 'subscribers', connections: 500 }
-const mailboxes = { load: 'mails', connections: 16 }
+const mailboxes = { load: 'mails', connections: 16, warmUps: 4 }
 
 export const cases: readonly BenchCase[] = [
   rate('http-hello', { unit: 'requests', target: 0.9, bare: bare('http') }, { load: 'hello', connections: 64 }),
   // The same with an application that speaks in events.
   rate('http-events', { unit: 'requests', target: 0.9, bare: bare('http') }, { load: 'events', connections: 64 }),
+  // The same with a consumer that answers with a web-standard Response.
+  rate('http-response', { unit: 'requests', target: 0.9, bare: bare('http') }, { load: 'response', connections: 64 }),
   rate('websocket-echo-1', { unit: 'messages', target: 1, bare: websocket }, fewSockets),
   rate('websocket-echo-8', { unit: 'messages', target: 2.5, bare: websocket }, { ...fewSockets, inFlight: 8 }),
   room('fan-out-1', 1, { target: 1, bare: websocket }),
@@ -117,6 +164,9 @@ export const cases: readonly BenchCase[] = [
   // Here the other side is the gateway itself, with the layer in memory.
   room('fan-out-redis-memory-1', 1, { target: 0.9, bare: gateway, gateway: redis }),
   room('fan-out-redis-memory-8', 8, { target: 0.9, bare: gateway, gateway: redis }),
+  // Here too: two processes on the same port, and one.
+  processes('http', 'requests', 'hello'),
+  processes('echo', 'messages', 'echo'),
   publishes(0, 1),
   publishes(0, 20),
   publishes(1, 1),
@@ -126,12 +176,24 @@ export const cases: readonly BenchCase[] = [
   rate('mail', { unit: 'mails', target: 0.9, bare: bare('email') }, mailboxes),
   // The gateway's handler gets a parsed mail; here the other side parses it too.
   rate('mail-parsed', { unit: 'mails', target: 0.9, bare: bare('email', 'parse') }, mailboxes),
+  // On disk before PUBACK and 250; the other side stores nothing.
+  rate(
+    'mqtt-stored-20',
+    { unit: 'messages', target: 0.5, bare: bare('mqtt'), gateway: stored },
+    { load: 'qos1', connections: 32, inFlight: 20 },
+  ),
+  rate('mail-stored', { unit: 'mails', target: 0.8, bare: bare('email'), gateway: stored }, mailboxes),
+  groupCommit,
   rate('sms-webhook', { unit: 'texts', target: 0.9, bare: bare('sms') }, { load: 'webhook', connections: 16 }),
   ...['url', 'topic', 'email', 'sms', 'channel'].flatMap((router) => [routes(router, 1000), routes(router, 100_000)]),
   connects('http', 'http'),
   connects('websocket', 'websocket'),
   connects('mqtt', 'mqtt'),
   connects('email', 'email'),
+  bridged('sync-to-async', 'us', 1.3),
+  bridged('async-to-sync', 'us', 2),
+  // The 99th percentile while two threads burn CPU; the other side is the loop that does so itself.
+  bridged('loop-delay', 'ms', 0.5),
   idle('websocket'),
   idle('mqtt'),
   startsUp,

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { firstLot } from './load/first-lot.ts'
 import type { LoadConfig } from './load/load.ts'
 import type { LoadResult } from './load/main.ts'
-import { Process, root } from './processes.ts'
+import { Process, root, type ProcessOptions } from './processes.ts'
 import { Server, type ServerName, type ServerOptions } from './servers.ts'
 
 export interface Settings {
@@ -13,7 +13,7 @@ export interface Settings {
   readonly warmUp: number
   /** Few of everything: only to see that it runs. */
   readonly small: boolean
-  /** The folder for CPU profiles of the servers. */
+  /** The folder for CPU profiles of the servers: those of each side in a folder of its own there. */
   readonly profile: string | undefined
   readonly redis: string | undefined
 }
@@ -32,6 +32,8 @@ export interface LoadOptions {
   readonly load: string
   readonly connections: number
   readonly inFlight?: number
+  /** So many times the usual warm-up: what comes seldom needs longer until its code is compiled. Default 1. */
+  readonly warmUps?: number
 }
 
 /** More of its processor than this, and it is the generator that is measured. */
@@ -40,11 +42,13 @@ const generatorLimit = 0.95
 /** How much a server does in a second. */
 export function throughput(name: ServerName, load: LoadOptions): Measure {
   return async (settings) => {
-    await using server = await Server.start(name, serverOptions(settings))
+    await using server = await Server.start(name, serverOptions(settings, 'bare' in name ? 'bare' : 'gateway'))
     await using generator = startLoad(server, load, settings)
     const result = JSON.parse((await generator.until(/^\{/)).at(-1) ?? '') as LoadResult
     if (settings.profile !== undefined) await server.end()
-    return { value: result.rate, cpu: result.serverCpu, generatorBound: result.generatorCpu > generatorLimit }
+    // Of several processes only one would be seen.
+    const cpu = 'processes' in name ? undefined : result.serverCpu
+    return { value: result.rate, cpu, generatorBound: result.generatorCpu > generatorLimit }
   }
 }
 
@@ -97,18 +101,39 @@ export function routing(router: string, rules: number): Measure {
   }
 }
 
-function serverOptions({ profile, redis }: Settings): ServerOptions {
-  const node = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(profile)}`]
+/** What the bridge does, or with `bare` what it stands on, in a process of its own. */
+export function bridge(what: string, side: 'gateway' | 'bare'): Measure {
+  return async ({ seconds }) => {
+    const program = path.join(import.meta.dirname, 'bridge.ts')
+    // Calls go to and fro: on one processor they do so alike each time. Loops that are to go on beside others need several.
+    const options: ProcessOptions = what === 'loop-delay' ? {} : { processor: 'server' }
+    await using child = new Process([process.execPath, program, what, side, String(seconds)], options)
+    return { value: Number((await child.until(/^[\d.]+$/)).at(-1)) }
+  }
+}
+
+/** Records a second that are stored and settled, by the journal or by SQLite alone. */
+export function journal(side: 'gateway' | 'bare'): Measure {
+  return async ({ seconds }) => {
+    const program = path.join(import.meta.dirname, 'journal.ts')
+    await using child = new Process([process.execPath, program, side, String(seconds)], { processor: 'server' })
+    return { value: Number((await child.until(/^[\d.]+$/)).at(-1)) }
+  }
+}
+
+function serverOptions({ profile, redis }: Settings, side = ''): ServerOptions {
+  const node = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(profile, side)}`]
   return { node, redis }
 }
 
-function startLoad(server: Server, { load, connections, inFlight = 1 }: LoadOptions, settings: Settings): Process {
+function startLoad(server: Server, options: LoadOptions, settings: Settings): Process {
+  const { load, connections, inFlight = 1, warmUps = 1 } = options
   const config: LoadConfig = {
     load,
     urls: server.urls,
     connections: smaller(connections, settings),
     inFlight,
-    warmUp: settings.warmUp,
+    warmUp: settings.warmUp * warmUps,
     seconds: settings.seconds,
     serverPid: server.process.pid,
   }

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
+import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { cases, type BenchCase } from './cases.ts'
 import type { Settings } from './measure.ts'
@@ -15,7 +16,7 @@ const help = `npm run bench -- [name…] [options]
   --rounds N        how often each side is measured, in turn; default 3
   --seconds S       how long one measurement takes; default 3
   --json FILE       also writes { cases: [{ name, unit, gateway, bare, ratio, target, lowerIsBetter }] }
-  --profile FOLDER  also writes a CPU profile of each server
+  --profile FOLDER  also writes CPU profiles of the servers, as FOLDER/case/gateway/….cpuprofile and FOLDER/case/bare/….cpuprofile
   --small           few connections and no warm-up: only to see that it runs
   --list            prints the names of the cases
 `
@@ -57,15 +58,20 @@ async function run(): Promise<void> {
   print(header)
   const results: Result[] = []
   for (const one of chosen) {
+    const { needsProcessors = 1 } = one
     if (one.needsRedis && !redis) print(row(one.name, [], 'skipped: redis-server is not installed'))
+    else if (cpus().length < needsProcessors && !given.small)
+      print(row(one.name, [], `not measurable: needs ${needsProcessors} processors, here are ${cpus().length}`))
     else results.push(await measure(one, settings))
   }
+  if (given.profile !== undefined) print(`profiles: ${path.resolve(given.profile)}`)
   if (given.json !== undefined) await writeFile(given.json, `${JSON.stringify({ cases: results }, undefined, 2)}\n`)
 }
 
 async function measure(one: BenchCase, settings: Settings): Promise<Result> {
   const rounds: Round[] = []
-  for (let index = 0; index < Number(given.rounds); index++) rounds.push(await round(one, settings))
+  const profile = settings.profile && path.join(settings.profile, one.name)
+  for (let index = 0; index < Number(given.rounds); index++) rounds.push(await round(one, { ...settings, profile }))
   print(lineOf(one, rounds))
   return resultOf(one, rounds)
 }

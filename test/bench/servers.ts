@@ -6,7 +6,13 @@ import path from 'node:path'
 import { Process, root } from './processes.ts'
 
 /** Which server: a YAML of the gateway, or a bare program with its arguments. */
-export type ServerName = { readonly gateway: 'gateway' | 'redis' } | { readonly bare: readonly string[] }
+export type ServerName = GatewayName | { readonly bare: readonly string[] }
+
+interface GatewayName {
+  readonly gateway: 'gateway' | 'redis' | 'stored'
+  /** How many processes serve it, on any processors. Default: one, on its own. */
+  readonly processes?: number
+}
 
 export interface ServerOptions {
   /** More of Node's own arguments. */
@@ -23,7 +29,7 @@ export class Server implements AsyncDisposable {
   static async start(name: ServerName, { node = [], redis = '' }: ServerOptions = {}): Promise<Server> {
     const data = await mkdtemp(path.join(tmpdir(), 'signalbox-bench-'))
     const child = new Process([process.execPath, ...node, ...programOf(name)], {
-      processor: 'server',
+      ...(!('processes' in name) && { processor: 'server' }),
       environment: { BENCH_DATA: data, BENCH_REDIS: redis },
     })
     try {
@@ -57,7 +63,9 @@ export class Server implements AsyncDisposable {
 function programOf(name: ServerName): readonly string[] {
   const bench = path.join(root, 'test', 'bench')
   if ('gateway' in name) {
-    return [path.join(root, 'bin', 'signalbox.js'), 'serve', path.join(bench, 'gateway', `${name.gateway}.yaml`)]
+    const { gateway, processes = 1 } = name
+    const file = path.join(bench, 'gateway', `${gateway}.yaml`)
+    return [path.join(root, 'bin', 'signalbox.js'), 'serve', file, '--processes', String(processes)]
   }
   const [program = '', ...given] = name.bare
   return [path.join(bench, 'bare', `${program}.ts`), ...given]

@@ -7,6 +7,7 @@ import {
   WebsocketConsumer,
   type Application,
   type EmailMessage,
+  type HttpAnswer,
   type HttpProtocol,
   type MqttPublish,
 } from 'signalbox'
@@ -17,12 +18,19 @@ interface RoomMessage {
 }
 
 export class HelloConsumer extends HttpConsumer {
+  override handle(): HttpAnswer {
+    return { body: 'Hello, world!' }
+  }
+}
+
+/** The same with a web-standard Response. */
+export class ResponseConsumer extends HttpConsumer {
   override handle(): Response {
     return new Response('Hello, world!')
   }
 }
 
-/** The same as an application that speaks in events, without a consumer and a web-standard Response. */
+/** The same as an application that speaks in events, without a consumer. */
 export const hello: Application<HttpProtocol> = async (_scope, _receive, send) => {
   await send({ type: 'http.response.start', status: 200, headers: [['content-type', 'text/plain;charset=UTF-8']] })
   await send({ type: 'http.response.body', body: 'Hello, world!' })

@@ -6,6 +6,7 @@ import { Peer } from './peer.ts'
 
 export const helloRequest = get('/hello')
 const eventsRequest = get('/events')
+const responseRequest = get('/response')
 const succeeds = Buffer.from('HTTP/1.1 200 ')
 
 function get(path: string): Buffer {
@@ -20,6 +21,7 @@ const asking =
 
 export const hello = asking(helloRequest)
 export const events = asking(eventsRequest)
+export const response = asking(responseRequest)
 
 export const webhook: Load = async (config, tally) => {
   const all = texts(config.seconds)

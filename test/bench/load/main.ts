@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectEmail, connectHttp, connectMqtt, connectWebsocket } from './connect.ts'
 import { mails } from './email.ts'
-import { events, hello, webhook } from './http.ts'
+import { events, hello, response, webhook } from './http.ts'
 import { idle, openers } from './idle.ts'
 import type { Load, LoadConfig } from './load.ts'
 import { qos0, qos1, subscribers } from './mqtt.ts'
@@ -12,6 +12,7 @@ import { echo, room } from './websocket.ts'
 const loads: Readonly<Record<string, Load>> = {
   hello,
   events,
+  response,
   webhook,
   echo,
   room,
