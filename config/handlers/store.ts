@@ -1,4 +1,4 @@
-/** What the sample remembers: one SQLite database in the data folder, open from the gateway's start to its end. */
+/** What the sample remembers: one SQLite database in the data folder, open from the gateway's start to its end, in each thread that asks. */
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

@@ -1,5 +1,5 @@
 /** The support desk: mail to `…@support.org` opens a ticket, a reply finds its ticket, and the sender is told the number. */
-import { EmailConsumer, type EmailAttachment, type EmailMessage } from 'signalbox'
+import { SyncEmailConsumer, type EmailAttachment, type EmailMessage } from 'signalbox'
 import { oneLine } from './clean.ts'
 import { storeOf } from './store.ts'
 import type { NewAttachment, NewMessage } from './store/tickets.ts'
@@ -11,8 +11,12 @@ const longestFilename = 150
 /** The addresses of one mail that may later continue its ticket by the number alone. */
 const mostParticipants = 50
 
-export class SupportTicketHandler extends EmailConsumer {
-  override async message(email: EmailMessage): Promise<void> {
+/**
+ * Hashing attachments and waiting for the disk would stop everything else, so this handler blocks where it may: on a worker
+ * thread, which has the database open a second time.
+ */
+export class SupportTicketHandler extends SyncEmailConsumer {
+  override message(email: EmailMessage): void {
     const { tickets, signer } = storeOf(this.scope)
     const message = this.#stored(email)
     // A sender that did not see our 250 sends it again; and one mail may come for two of our addresses.
@@ -25,13 +29,13 @@ export class SupportTicketHandler extends EmailConsumer {
       return this.#show(known)
     }
     const number = tickets.open(message)
-    await this.#show(number)
+    this.#show(number)
     // RFC 3834 2: robots and lists get no answer.
-    if (email.automatic === '') await this.#confirm(number, message)
+    if (email.automatic === '') this.#confirm(number, message)
   }
 
   /** A report on a mail of ours (RFC 3464): belongs to its ticket, and is never worth a new one. */
-  async #bounced(email: EmailMessage, message: NewMessage): Promise<void> {
+  #bounced(email: EmailMessage, message: NewMessage): void {
     const { tickets, signer } = storeOf(this.scope)
     // The report holds the mail that it is about, or its headers, and so the Message-ID that we signed.
     const raw = Buffer.from(email.raw).toString('latin1')
@@ -42,22 +46,22 @@ export class SupportTicketHandler extends EmailConsumer {
     // `delayed` only says that it takes longer (RFC 3464 2.3.3).
     const isFinal = !/^Action:\s*delayed/im.test(raw) || /^Action:\s*failed/im.test(raw)
     tickets.append(number, { ...message, kind: isFinal ? 'bounce' : 'notice', participants: [] })
-    await this.#show(number)
+    this.#show(number)
   }
 
   /** The signed Message-ID comes back in the References of an answer, the number in its subject. */
-  async #confirm(number: number, { subject, to }: NewMessage): Promise<void> {
+  #confirm(number: number, { subject, to }: NewMessage): void {
     const { signer } = storeOf(this.scope)
-    await this.reply({
+    this.reply({
       messageId: signer.messageId(number, to.slice(to.lastIndexOf('@') + 1)),
       subject: `Re: ${subject.replace(/^(re:\s*)+/i, '')} [#${number}]`,
       text: `Your message is ticket #${number}. To add to it, reply to this mail.\n`,
     })
   }
 
-  async #show(number: number): Promise<void> {
+  #show(number: number): void {
     const ticket = storeOf(this.scope).tickets.find(number)
-    await this.groupSend('live', { type: 'live.update', update: { kind: 'ticket', ticket } })
+    this.groupSend('live', { type: 'live.update', update: { kind: 'ticket', ticket } })
   }
 
   #stored(email: EmailMessage): NewMessage {

@@ -59,8 +59,17 @@ describe('every setting stands there', () => {
     for (const setting of ['listen', 'layer', 'data', 'log', 'closeTimeout', 'drainTimeout', 'application']) {
       expect(Object.keys(complete)).toContain(setting)
     }
-    for (const setting of ['workers', ...settingsOf(unwrapped(settingsSchema.shape.admin))])
-      expect(text).toMatch(new RegExp(`^# (?:admin: \\{.* )?${setting}:`, 'm'))
+    expect(text).toMatch(/^# workers:/m)
+  })
+
+  test.each([
+    ['worker threads', 'sync', settingsSchema.shape.sync],
+    ['journal', 'journal', settingsSchema.shape.journal],
+    ['admin listener', 'admin', settingsSchema.shape.admin],
+  ] as const)('of the %s, with its default', (_, name, schema) => {
+    expect(schema.parse(complete[name])).toEqual(schema.parse({}))
+    const section = text.split(/^(?=(?:# )?\w+:)/m).find((part) => new RegExp(`^(?:# )?${name}:`).test(part)) ?? ''
+    for (const setting of settingsOf(unwrapped(schema))) expect(section).toMatch(new RegExp(`^[# ]+ ${setting}:`, 'm'))
   })
 
   test('of the Redis layer, behind ##, with its default', () => {

@@ -1,8 +1,14 @@
 /** The support desk, driven by mails without a socket. */
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { EmailCommunicator } from '../../protocols/email/communicator.ts'
+import { BridgePool } from '../../src/bridge/pool.ts'
+import { syncApplication } from '../../src/bridge/sync-application.ts'
 import { SupportTicketHandler } from '../../config/handlers/tickets.ts'
 import { sample, type Sample } from './sample.ts'
+
+const handler = new URL('../../config/handlers/tickets.ts', import.meta.url)
+const pool = new BridgePool({ threads: 1 })
+afterAll(() => pool.close())
 
 let desk: Sample
 beforeEach(async () => {
@@ -11,7 +17,9 @@ beforeEach(async () => {
 afterEach(() => desk[Symbol.dispose]())
 
 const from = (sender: string, recipient = 'help@support.org') =>
-  new EmailCommunicator(SupportTicketHandler.asApplication(), {
+  new EmailCommunicator(syncApplication(SupportTicketHandler, handler), {
+    // The first of them waits until the thread has begun.
+    timeout: 20_000,
     recipient,
     sender,
     layer: desk.layer,
