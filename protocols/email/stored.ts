@@ -84,7 +84,7 @@ export class StoredMessages {
 
   async #handle(raw: Buffer, record: StoredRecord<EmailProtocol>): Promise<void> {
     const { services, outbound, handlerTimeout } = this.#options
-    const { scope, attempt, redelivered, id, signal } = record
+    const { scope, attempt, redelivered, signal } = record
     const message = await parseMessage(raw, { sender: (scope as NewEmailScope).sender })
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const ended = (outcome: Outcome) => {
@@ -92,7 +92,7 @@ export class StoredMessages {
       if (error === undefined) resolve()
       else reject(signal.aborted && !hasCode(error, 'no_route') ? signal.reason : error)
     }
-    const transport = new EmailTransport(message, outbound, ended, new Said(id))
+    const transport = new EmailTransport(message, outbound, ended, new Said(record))
     const fresh = { ...(scope as NewEmailScope), ...(attempt > 1 && { attempt }), ...(redelivered && { redelivered }) }
     const connection = services.open(fresh, transport)
     transport.scope = connection.scope

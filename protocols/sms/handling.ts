@@ -58,7 +58,7 @@ export class Handling {
 
   /** Makes one attempt at what is stored. */
   attempt(record: StoredRecord<SmsProtocol>): Promise<void> {
-    const { scope, attempt, redelivered, id, signal } = record
+    const { scope, attempt, redelivered, signal } = record
     const event = record.event as Event // as it was stored
     // Whoever waited for it has left, or has had its answer.
     const answer = record.live instanceof SharedAnswer ? record.live : new SharedAnswer()
@@ -68,7 +68,7 @@ export class Handling {
       {
         event,
         answer,
-        said: new Said(id),
+        said: new Said(record),
         handled: resolve,
         failed: (_, error) => {
           // It is ours: the provider need not come again.

@@ -60,6 +60,8 @@ export type UnroutedScope<P extends Protocol = Protocol> = Omit<
 /** One attempt at a stored record. */
 export interface StoredRecord<P extends Protocol = Protocol> {
   readonly id: number
+  /** The name of its journal: one gateway may deliver from several. */
+  readonly journal: string
   readonly direction: Direction
   readonly scope: UnroutedScope<P>
   readonly event: Event

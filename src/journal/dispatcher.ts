@@ -287,6 +287,7 @@ export class Dispatcher implements JournalWatcher {
     if (!target.deliver) throw permanent(new Error(`an event of ${protocol} cannot be delivered again`))
     const record: StoredRecord = {
       id,
+      journal: this.#parts.journal.name,
       direction,
       scope,
       event,

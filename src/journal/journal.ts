@@ -1,4 +1,5 @@
 /** The journal as the main thread has it: what it accepts is on disk when it says so, and no call blocks the event loop. */
+import path from 'node:path'
 import type { Log } from '../asgi/context.ts'
 import type { Accepted } from '../asgi/delivery.ts'
 import { SignalboxError } from '../runtime/errors.ts'
@@ -107,6 +108,11 @@ export class Journal implements AsyncDisposable {
   /** How many records have become dead letters since it was opened. */
   get buried(): number {
     return this.#buried
+  }
+
+  /** The last part of its folder's path: what it is called beside others of one gateway. */
+  get name(): string {
+    return path.basename(this.#settings.folder)
   }
 
   /** One is told, the last one that asked. */

@@ -1,13 +1,14 @@
 /** What one attempt at a stored event has sent, so that another attempt that sends the very same does not send it twice. */
 import { createHash } from 'node:crypto'
+import type { StoredRecord } from '../asgi/delivery.ts'
 
 export class Said {
-  readonly #record: number
+  readonly #record: string
   readonly #times = new Map<string, number>()
 
-  /** `record`: the id of what is being handled. */
-  constructor(record: number) {
-    this.#record = record
+  /** `record`: what is being handled. */
+  constructor({ id, journal }: Pick<StoredRecord, 'id' | 'journal'>) {
+    this.#record = `${journal} ${id}`
   }
 
   /** What this is known by: the record, what is sent (plain data), and how often the same was sent before in this attempt. */

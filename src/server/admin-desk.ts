@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Log } from '../asgi/context.ts'
-import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
+import { SignalboxError, hasCode, isTemporary, reason } from '../runtime/errors.ts'
 import type { Refused } from './admin-guard.ts'
 import type { Answer, Place } from './admin-places.ts'
 
@@ -72,7 +72,7 @@ function notAllowed({ get, post }: Place): Answer {
 function answerTo(error: unknown): Answer {
   const text = reason(error)
   if (hasCode(error, 'bad_name') || hasCode(error, 'bad_message')) return { status: 422, text }
-  const later = ['channel_full', 'send_failed', 'closing'].some((code) => hasCode(error, code))
+  const later = isTemporary(error) || ['channel_full', 'send_failed'].some((code) => hasCode(error, code))
   return later ? { status: 503, text } : { status: 500, text: 'The gateway failed on this: see its log' }
 }
 

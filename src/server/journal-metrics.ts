@@ -1,24 +1,8 @@
 /** The journal's numbers as metrics: asked once a scrape, so that they add up. */
 import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Counts } from '../journal/messages.ts'
 
-/** What became of the stored events of one rule, since the journal's file was begun. */
-interface JournalTally {
-  readonly direction: string
-  readonly protocol: string
-  readonly route: string
-  readonly accepted: number
-  readonly handled: number
-  readonly waiting: number
-  readonly dead: number
-  readonly discarded: number
-  readonly expired: number
-  readonly dropped: number
-}
-
-interface JournalCounts {
-  readonly bytes: number
-  readonly byProtocolAndRoute: readonly JournalTally[]
-}
+type JournalCounts = Pick<Counts, 'bytes' | 'byProtocolAndRoute'>
 
 /** The journal, as far as it is counted. */
 export interface CountedJournal {
