@@ -35,10 +35,9 @@ function obedient(driver: Driver, seen: { scopes: BaseScope[]; ended: string[] }
         if (text === 'raise') throw new Error('as told')
         if (text === 'hang') await new Promise(() => undefined)
         for (const answer of driver.answer(text)) await send(answer)
+        // It has joined a group, and would hear of that until its time is up.
+        if (driver.single) return
       }
-    } catch (error) {
-      // A scope with one event is over when that one was handled.
-      if (Reflect.get(Object(error), 'code') !== 'scope_ended') throw error
     } finally {
       seen.ended.push(scope.id)
     }

@@ -41,6 +41,8 @@ export interface Driver {
   /** A client that stays connected, and what it is told when the gateway goes. */
   hold(url: string): Promise<{ readonly told: Promise<unknown>; leave(): void }>
   readonly farewell: unknown
+  /** A scope has one event. */
+  readonly single?: true
   /** Of a protocol that stores what comes before it answers. */
   readonly stores?: {
     /** What the peer is told while that cannot be; undefined: nothing, it waits. */
@@ -145,6 +147,7 @@ const mqttDriver: Driver = {
 
 const email: Driver = {
   name: 'email',
+  single: true,
   definition: emailDefinition,
   options: { address: anywhere, maxClients: 200 },
   rule: { domain: 'known.example' },
@@ -169,6 +172,7 @@ const email: Driver = {
 
 const sms: Driver = {
   name: 'sms',
+  single: true,
   definition: smsDefinition,
   options: { provider: { twilio: { authToken: token, publicUrl } } },
   rule: { phone: '+1' },
