@@ -1,5 +1,6 @@
 /** Handlers that block beside asynchronous ones, in one gateway that is a process of its own. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as later } from 'node:timers/promises'
 import nodemailer from 'nodemailer'
@@ -17,6 +18,8 @@ afterEach(() => gateways.closeSockets())
 afterAll(() => gateways?.[Symbol.asyncDispose]())
 
 const get = (where: string) => fetch(new URL(where, gateway.urls['http']), { method: 'POST', body: 'attachment' })
+/** Lets those go on who block until then. */
+const unblock = (name: string) => writeFile(path.join(gateways.folder, 'data-a', name), '')
 /** The lines of the gateway's log that have this text, parsed. */
 const logged = (text: string) =>
   gateway.process.error
@@ -28,10 +31,11 @@ test('a consumer keeps its state on a thread of its own, and while it blocks ano
   const [busy, other] = await Promise.all([gateways.connect(gateway, '/'), gateways.connect(gateway, '/')])
   busy.send('first')
   await busy.hears('1 true')
-  busy.send('spin')
+  busy.send('block')
   other.send('meanwhile')
   await other.hears('1 true')
   expect(busy.heard).toEqual(['1 true'])
+  await unblock('socket')
   await busy.hears('2 true')
 })
 
@@ -99,8 +103,16 @@ test('a stored event whose thread died is tried again', async () => {
 })
 
 test('more than may wait is refused with 503, and when to come again', async () => {
-  const answers = await Promise.all(Array.from({ length: 6 }, () => get('/wait')))
-  expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 200, 200, 200, 503, 503])
-  const refused = answers.filter(({ status }) => status === 503)
+  const refused: Response[] = []
+  const both = Promise.withResolvers<void>()
+  const waiting = Array.from({ length: 6 }, async () => {
+    const answer = await get('/wait')
+    if (answer.status === 503 && refused.push(answer) === 2) both.resolve()
+    return answer.status
+  })
+  await both.promise
+  await unblock('requests')
+  const statuses = await Promise.all(waiting)
+  expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 200, 200, 200, 503, 503])
   expect(refused.map(({ headers }) => headers.get('retry-after'))).toEqual(['1', '1'])
 })

@@ -244,7 +244,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
   })
 
   test('a task that takes longer than claimAfter is not given to another while its worker lives', async () => {
-    const [a, b] = [await open({ claimAfter: 500 }), await open({ claimAfter: 500 })]
+    const [a, b] = [await open({ claimAfter: 1500 }), await open({ claimAfter: 1500 })]
     const controller = new AbortController()
     const { signal } = controller
     const handled: string[] = []
@@ -260,7 +260,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
       ),
     )
     await a.send('tasks', text('slow'))
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+    await new Promise((resolve) => setTimeout(resolve, 3000))
     await a.send('tasks', text('quick'))
     await until(() => handled.length === 2)
     release.resolve()

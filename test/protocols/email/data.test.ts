@@ -197,15 +197,20 @@ test('a message that takes longer than allowed is cut off with 421', async () =>
   await client.closed
 })
 
+/** Sends a little now and then, until there is an answer: what is written to a connection that is closed takes the answer with it. */
+function trickle(client: Dialogue, part: string): void {
+  const timer = setInterval(() => void client.write(part), 20)
+  client.socket.once('data', () => clearInterval(timer)).once('close', () => clearInterval(timer))
+}
+
 test('a message that trickles is cut off with 421', async () => {
   const { received, router } = recorder()
   await using served = await serve(router, { dataWindow: '200ms', dataRate: '100B' })
   const client = await served.connect()
   await client.envelope()
   await client.command('DATA')
-  const trickle = setInterval(() => void client.write('x'), 20)
+  trickle(client, 'x')
   expect(await client.reply()).toMatch(/^421 4\.4\.2/)
-  clearInterval(trickle)
   await client.closed
   expect(received).toHaveLength(0)
 })
@@ -213,9 +218,8 @@ test('a message that trickles is cut off with 421', async () => {
 test('commands that trickle are cut off with 421, although no pause is long', async () => {
   await using served = await serve(recorder().router, { commandTimeout: '200ms' })
   const client = await served.connect()
-  const trickle = setInterval(() => void client.write('E'), 20)
+  trickle(client, 'E')
   expect(await client.reply()).toMatch(/^421 4\.4\.2/)
-  clearInterval(trickle)
   await client.closed
 })
 

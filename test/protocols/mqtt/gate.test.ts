@@ -334,12 +334,12 @@ describe('keep alive', () => {
   })
 
   test('a packet that is long in coming is a sign of life, a byte now and then is none', async () => {
-    const slow = await connected({ maxPacketSize: 100_000 }, 400)
+    const slow = await connected({ maxPacketSize: 100_000 }, 1200)
     const long = bytes.publish('t', 'x'.repeat(60_000))
     slow.peer.write(long.subarray(0, 100))
     for (let at = 100; at < 40_000; at += 4000) {
       slow.peer.write(long.subarray(at, at + 4000))
-      await new Promise((resolve) => void setTimeout(resolve, 50))
+      await new Promise((resolve) => void setTimeout(resolve, 150))
     }
     expect(slow.gate.destroyed).toBe(false)
     slow.gate.destroy()

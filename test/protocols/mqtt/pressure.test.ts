@@ -77,7 +77,7 @@ test('a fire-and-forget client that publishes a thousand messages and leaves is 
 
 test('a subscriber that does not read is cut after a while, and until then holds up nobody for long', async () => {
   const { application } = recorder()
-  await using server = await serveMqtt(application, { drainTimeout: '200ms' })
+  await using server = await serveMqtt(application, { drainTimeout: '1s' })
   const stuck = await server.raw()
   stuck.send(bytes.connect({ clientId: 'stuck' }), bytes.subscribe('#'))
   await stuck.until(/\x90/)
