@@ -48,7 +48,7 @@ test('every case of the benchmark runs and reports', async () => {
   const expected = names.filter((name) => !redisNames.includes(name))
   expect(expected.length).toBeGreaterThan(20)
   expectAll(expected, await bench(...expected))
-}, 120_000)
+}, 400_000)
 
 requires('redis-server').test('the cases with Redis run and report too', async () => {
   expectAll(redisNames, await bench(...redisNames))

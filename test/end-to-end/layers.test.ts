@@ -151,7 +151,7 @@ describe('a worker that is killed in the middle of its task', () => {
       await gateways.run(['channel', 'send', 'tasks', '{"type":"task.do","what":"fatal"}'])
       const doomed = await Promise.any(
         workers.map(async (worker) => {
-          await worker.sees('error', /"what":"fatal","msg":"begun"/)
+          await worker.sees('error', /"what":"fatal","msg":"stuck"/)
           return worker
         }),
       )
