@@ -24,6 +24,8 @@ export async function openClusterLink(
     rootNodes: [{ url: url as string }],
     defaults,
     RESP,
+    // A node that is gone has a successor soon: who it is, is asked when it was away for so long, in milliseconds.
+    topologyRefreshOnReconnectionAttemptStrategy: 1000,
   } as never) as unknown as RedisClusterType
   const giveUp = () => cluster.destroy()
   cluster.on('error', events.onDown)
@@ -36,6 +38,8 @@ export async function openClusterLink(
     signal.removeEventListener('abort', giveUp)
   }
   cluster.on('node-ready', () => events.onReady())
+  // What was subscribed to on a node that lost it is subscribed to again from here.
+  cluster.on('sharded-channel-moved-error', () => events.onReady())
   return new ClusterLink(cluster, events, options.answerTimeout ?? defaultAnswerTimeout)
 }
 

@@ -1,6 +1,7 @@
 /** Who is in a group, across processes: each process keeps one sorted set of its memberships, which dies soon after it. */
 import type { RedisBase } from './redis-base.ts'
 import type { RedisLink } from './redis-link.ts'
+import { countScript, evalArgs } from './redis-scripts.ts'
 
 export interface PresenceParts {
   readonly base: RedisBase
@@ -41,15 +42,24 @@ export class Presence {
     return this.#written
   }
 
-  /** The members of a group in all other processes. */
+  /** The members of a group in all other processes; a named channel as often as there are processes that added it. */
   async members(group: string): Promise<readonly string[]> {
-    const lists = await this.#ask('ZRANGEBYLEX', group)
-    return lists.flatMap((names) => (names as readonly string[]).map((name) => name.slice(group.length + 1)))
+    // All members have the same score, so they stand in the order of their bytes; `!` is the one after the space.
+    const lists = await this.#ask((key) => ['ZRANGEBYLEX', key, `[${group} `, `(${group}!`])
+    return channelsOf(group, lists.flat() as readonly string[])
   }
 
-  async size(group: string): Promise<number> {
-    const counts = await this.#ask('ZLEXCOUNT', group)
-    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+  /** How many channels of all other processes are in a group, and which named ones they added. */
+  async count(group: string): Promise<{ readonly channels: number; readonly named: readonly string[] }> {
+    const answers = await this.#ask((key, process) => evalArgs(countScript, [key], [group, process]))
+    const counts = answers as readonly (readonly [channels: number, named: readonly string[]])[]
+    return {
+      channels: counts.reduce((sum, [channels]) => sum + channels, 0),
+      named: channelsOf(
+        group,
+        counts.flatMap(([, named]) => named),
+      ),
+    }
   }
 
   /** Redis is there, perhaps without what it knew: everything is written again. */
@@ -80,7 +90,8 @@ export class Presence {
     ])
   }
 
-  async #ask(command: 'ZRANGEBYLEX' | 'ZLEXCOUNT', group: string): Promise<readonly unknown[]> {
+  /** Asks for what is known of each other process. */
+  async #ask(commandOf: (key: string, process: string) => readonly string[]): Promise<readonly unknown[]> {
     const { link, process, names } = this.#parts.base
     if (!link) return []
     try {
@@ -90,9 +101,10 @@ export class Presence {
         '0',
         '-1',
       ])) as readonly string[]
-      const others = processes.filter((other) => other !== process).map(names.members)
-      // All members have the same score, so they stand in the order of their bytes; `!` is the one after the space.
-      return await Promise.all(others.map((key) => link.command(key, [command, key, `[${group} `, `(${group}!`])))
+      const others = processes.filter((other) => other !== process)
+      return await Promise.all(
+        others.map((other) => link.command(names.members(other), commandOf(names.members(other), other))),
+      )
     } catch (error) {
       this.#failed(error)
       return []
@@ -172,6 +184,11 @@ export class Presence {
     if (this.#parts.base.link)
       this.#parts.base.log.warn({ err: error }, 'Redis refused what is to be known of the groups')
   }
+}
+
+/** Of memberships, as they are written. */
+function channelsOf(group: string, memberships: readonly string[]): readonly string[] {
+  return memberships.map((membership) => membership.slice(group.length + 1))
 }
 
 function isEmpty(items: Iterable<unknown>): boolean {

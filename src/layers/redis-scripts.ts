@@ -117,6 +117,17 @@ for _, item in ipairs(list) do
 end
 if left == 0 and ARGV[2] ~= '' and redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end`
 
+/**
+ * KEYS memberships of a process. ARGV group, process. Answers how many of its channels are in the group, and `GROUP CHANNEL` of
+ * each named channel that it added, as others may have. All members have the same score: they stand in the order of their bytes.
+ */
+export const countScript = `
+local group = ARGV[1] .. ' '
+local from, to = group .. ARGV[2] .. '!', group .. ARGV[2] .. '"'
+local named = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. group, '(' .. from)
+for _, name in ipairs(redis.call('ZRANGEBYLEX', KEYS[1], '[' .. to, '(' .. ARGV[1] .. '!')) do table.insert(named, name) end
+return { redis.call('ZLEXCOUNT', KEYS[1], '[' .. from, '(' .. to), named }`
+
 /** EVAL with the script's text each time: by its digest a script that the server has lost would come late, out of order. */
 export function evalArgs(
   script: string,

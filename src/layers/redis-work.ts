@@ -190,18 +190,15 @@ export class WorkStream {
   }
 
   async #connect(link: RedisLink): Promise<BlockingConnection> {
-    const connection = await link.block(this.#key)
     try {
-      await connection.command(['XGROUP', 'CREATE', this.#key, workers, '0', 'MKSTREAM'])
+      // Not on the connection that waits: the link finds the node of the channel, which in a cluster may be another one by now.
+      await link.command(this.#key, ['XGROUP', 'CREATE', this.#key, workers, '0', 'MKSTREAM'])
     } catch (error) {
-      if (!reason(error).startsWith('BUSYGROUP')) {
-        connection.destroy()
-        throw error
-      }
+      if (!reason(error).startsWith('BUSYGROUP')) throw error
       await this.#script(pruneScript, [pruneAfter, ''])
     }
     this.#claimFirst = true
-    return connection
+    return await link.block(this.#key)
   }
 
   /** Takes over what workers hold that were not heard of for a while. */

@@ -174,7 +174,9 @@ export class RedisLayer implements ChannelLayer {
 
   async groupSize(group: string): Promise<number> {
     checkName('group', group)
-    return this.#local.members(group).length + (await this.#presence.size(group))
+    const { channels, named } = await this.#presence.count(group)
+    // A named channel is one member, however many processes added it.
+    return new Set([...this.#local.members(group), ...named]).size + channels
   }
 
   /** Also what other processes have stored under this prefix. */

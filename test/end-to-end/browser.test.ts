@@ -2,18 +2,28 @@
 import { afterAll, beforeAll, expect, jest } from '@jest/globals'
 import { connectAsync } from 'mqtt'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createTransport } from 'nodemailer'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks.js'
+import { RedisServer } from '../layers/redis-server.ts'
 import { Running, realMain } from '../support/child.ts'
+import { Gateways } from '../support/gateways.ts'
 import { findProgram, requires } from '../support/requirements.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome']
 const { describe, test } = requires(names.join('|'))
 const publicUrl = 'http://127.0.0.1:8000'
+/** Free ports, whatever the sample says. */
+const addresses = {
+  SIGNALBOX_MQTT: '127.0.0.1:0',
+  SIGNALBOX_SMTP: '127.0.0.1:0',
+  SIGNALBOX_ADMIN: '127.0.0.1:0',
+  SIGNALBOX_URL: publicUrl,
+  TWILIO_AUTH_TOKEN: 'development',
+}
 const settings = [
   '--no-sandbox',
   '--disable-gpu',
@@ -51,15 +61,7 @@ describe('the live page', () => {
 
   /** Starts the sample on free ports; `http` is the address of the page. */
   async function serve(http: string): Promise<Running> {
-    const environment = {
-      SIGNALBOX_HTTP: http,
-      SIGNALBOX_MQTT: '127.0.0.1:0',
-      SIGNALBOX_SMTP: '127.0.0.1:0',
-      SIGNALBOX_ADMIN: '127.0.0.1:0',
-      SIGNALBOX_DATA: data,
-      SIGNALBOX_URL: publicUrl,
-      TWILIO_AUTH_TOKEN: 'development',
-    }
+    const environment = { ...addresses, SIGNALBOX_HTTP: http, SIGNALBOX_DATA: data }
     const running = new Running(realMain, ['serve', 'config/gateway.yaml'], { environment })
     await running.sees('out', /^ {2}data .*$/m)
     const lines = running.out.matchAll(/^ {2}(\w+) +(\w+:\/\/\S+)/gm)
@@ -67,14 +69,14 @@ describe('the live page', () => {
     return running
   }
 
-  async function open(options: BrowserContextOptions = {}): Promise<Page & AsyncDisposable> {
+  async function open(options: BrowserContextOptions = {}, url = urls['http']): Promise<Page & AsyncDisposable> {
     const context = await browser.newContext(options)
     const page = await context.newPage()
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
     })
     page.on('pageerror', (error) => complaints.push(error.message))
-    await page.goto(String(urls['http']))
+    await page.goto(String(url))
     await live(page)
     return Object.assign(page, { [Symbol.asyncDispose]: () => context.close() })
   }
@@ -105,7 +107,7 @@ describe('the live page', () => {
     })
     transport.close()
   }
-  async function sendText(body: string): Promise<string> {
+  async function sendText(body: string, url = urls['http']): Promise<string> {
     const parameters = {
       MessageSid: `SM${Math.random().toString(16).slice(2).padEnd(32, '0')}`,
       AccountSid: `AC${'0'.repeat(32)}`,
@@ -115,7 +117,7 @@ describe('the live page', () => {
     }
     const signature = getExpectedTwilioSignature('development', `${publicUrl}/sms`, parameters)
     const headers = { 'x-twilio-signature': signature }
-    const response = await fetch(new URL('/sms', urls['http']), {
+    const response = await fetch(new URL('/sms', url), {
       method: 'POST',
       body: new URLSearchParams(parameters),
       headers,
@@ -246,6 +248,35 @@ describe('the live page', () => {
     await page.locator('#tickets li', { hasText: 'My printer is on fire' }).waitFor()
     await page.locator('#texts li', { hasText: 'TEMP kitchen' }).waitFor()
   })
+
+  requires(names.join('|'), 'redis-server', 'redis-cli').test(
+    'of one gateway shows a text that another one received, when both are on one Redis',
+    async () => {
+      const redis = await RedisServer.start()
+      try {
+        const environment = { ...addresses, SIGNALBOX_HTTP: '127.0.0.1:0', REDIS: redis.url }
+        await using gateways = await Gateways.create('config', environment)
+        const file = path.join(gateways.folder, 'gateway.yaml')
+        const sample = await readFile(file, 'utf8')
+        const shared = sample
+          .replace(/^layer: memory$/m, 'layer: { redis: { url: "${REDIS}" } }')
+          .replace('${SIGNALBOX_DATA:-./data}', '${DATA}')
+        await writeFile(file, shared)
+        const [a, b] = await Promise.all([gateways.serve('a'), gateways.serve('b')])
+        await using page = await open({}, b.urls['http'])
+        expect(await sendText('TICKETS', a.urls['http'])).toContain('No tickets.')
+        const text = page.locator('#texts li', { hasText: 'TICKETS' })
+        await text.getByText('→ No tickets.').waitFor()
+        expect(await text.textContent()).toContain('+1 *** 0100')
+        // It has the text from the other: its own gateway knows none.
+        await page.reload()
+        await live(page)
+        await page.locator('[data-empty=texts]').waitFor()
+      } finally {
+        await redis.stop()
+      }
+    },
+  )
 
   test('the browser had nothing to complain about', () => {
     expect(complaints).toEqual([])

@@ -1,5 +1,6 @@
 /** The Redis channel layer on a cluster of several nodes: it keeps the contract, and each name has its own node. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import type { SignalboxError } from '../../src/runtime/errors.ts'
 import { RedisLayer } from '../../src/layers/redis.ts'
 import type { RedisLayerOptions } from '../../src/layers/redis-options.ts'
 import { requires } from '../support/requirements.ts'
@@ -7,6 +8,50 @@ import { layerContract } from './contract.ts'
 import { text, until, wordsOf } from './messages.ts'
 import { RedisNodes } from './redis-nodes.ts'
 import { talk } from './talk.ts'
+
+requires('redis-server', 'redis-cli').describe('a cluster whose nodes have replicas', () => {
+  test('a replica that takes the place of a dead node goes on with its groups and its work', async () => {
+    const cluster = await RedisNodes.start({ replicas: true })
+    const [a, b] = [await RedisLayer.open({ url: cluster.url }), await RedisLayer.open({ url: cluster.url })]
+    try {
+      // The tests ask the first: another one is to die.
+      const name = await nameOn(
+        'chat',
+        async (group) => (await cluster.nodeOf(`signalbox:group:${group}`)) !== cluster.first,
+      )
+      const channel = await nameOn(
+        'tasks',
+        async (tasks) =>
+          (await cluster.nodeOf(`signalbox:channel:${tasks}`)) === (await cluster.nodeOf(`signalbox:group:${name}`)),
+      )
+      let heard = 0
+      await b.groupAdd(
+        name,
+        b.newChannel(() => ++heard > 0),
+      )
+      const work = new Work(a, b, channel)
+      await until(() => work.done.size > 20)
+      // A copy is a moment late: what was stored within it may die with its node.
+      await work.settle()
+      const node = await cluster.nodeOf(`signalbox:channel:${channel}`)
+      await node.kill()
+      await until(async () => (await cluster.nodeOf(`signalbox:channel:${channel}`)) !== node)
+      const before = work.done.size
+      work.send()
+      await until(() => work.done.size > before + 20)
+      const heardBefore = heard
+      await until(async () => {
+        await a.groupSend(name, text('after'))
+        return heard > heardBefore
+      })
+      await work.finish()
+    } finally {
+      await a.close()
+      await b.close()
+      await cluster.stop()
+    }
+  })
+})
 
 requires('redis-server', 'redis-cli').describe('a cluster of three nodes', () => {
   let cluster: RedisNodes
@@ -118,6 +163,20 @@ requires('redis-server', 'redis-cli').describe('a cluster of three nodes', () =>
     expect(await cluster.nodeOf(name)).toBe(other)
   })
 
+  test('work that moves to another node is done to the end, by who waits for it', async () => {
+    const work = new Work(await open(), await open(), 'tasks')
+    const stream = `${prefix}:channel:tasks`
+    for (let moves = 0; moves < 4; moves++) {
+      const before = work.done.size
+      await until(() => work.done.size > before + 20)
+      const holder = await cluster.nodeOf(stream)
+      await cluster.move(stream, cluster.nodes.find((node) => node !== holder) ?? holder)
+    }
+    const before = work.done.size
+    await until(() => work.done.size > before + 20)
+    await work.finish()
+  })
+
   test('a node that goes away and comes back takes nothing else with it', async () => {
     const [a, b] = [await open({ answerTimeout: 1000 }), await open({ answerTimeout: 1000 })]
     const groups = await spread((group) => `${prefix}:group:${group}`)
@@ -142,5 +201,65 @@ requires('redis-server', 'redis-cli').describe('a cluster of three nodes', () =>
     }
   })
 })
+
+/** One process sends work to a channel, and another one does it. */
+class Work {
+  readonly done = new Set<string>()
+  readonly #from: RedisLayer
+  readonly #channel: string
+  readonly #stored: string[] = []
+  readonly #stop = new AbortController()
+  readonly #working: Promise<void>
+  #sending = Promise.resolve()
+  #going = true
+  #number = 0
+
+  constructor(from: RedisLayer, to: RedisLayer, channel: string) {
+    this.#from = from
+    this.#channel = channel
+    this.#working = to.consume(channel, async (message) => void this.done.add(wordsOf(message)), this.#stop)
+    this.send()
+  }
+
+  /** From now on, until `settle`. */
+  send(): void {
+    this.#going = true
+    this.#sending = this.#sendOn()
+  }
+
+  /** Sends nothing more; resolves when everything that was stored is done. */
+  async settle(): Promise<void> {
+    this.#going = false
+    await this.#sending
+    await until(() => this.#stored.every((task) => this.done.has(task)))
+  }
+
+  async finish(): Promise<void> {
+    await this.settle()
+    this.#stop.abort()
+    await this.#working
+  }
+
+  async #sendOn(): Promise<void> {
+    while (this.#going) {
+      const task = String(++this.#number)
+      try {
+        await this.#from.send(this.#channel, text(task))
+        this.#stored.push(task)
+      } catch (error) {
+        // In the middle of a move or of a takeover; or the other one cannot keep up.
+        expect(['send_failed', 'channel_full']).toContain((error as SignalboxError).code)
+      }
+      await new Promise((resolve) => void setImmediate(resolve))
+    }
+  }
+}
+
+/** The first of `NAME`, `NAME1`, `NAME2` … for which it holds. */
+async function nameOn(name: string, holds: (name: string) => Promise<boolean>): Promise<string> {
+  let number = 0
+  while (!(await holds(`${name}${number}`))) number++
+  return `${name}${number}`
+}
 
 const isMessage = (command: string | undefined) => command === 'SPUBLISH' || command === 'PUBLISH'

@@ -98,7 +98,9 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
   test('a named channel that two processes put into a group gets each message once', async () => {
     const [a, b, c] = [await open(), await open(), await open()]
     for (const layer of [a, b]) await layer.groupAdd('chat', 'archive')
-    expect(await c.groupMembers('chat')).toEqual(['archive'])
+    expect([await c.groupMembers('chat'), await c.groupSize('chat')]).toEqual([['archive'], 1])
+    await member(b, 'chat')
+    expect([await a.groupSize('chat'), await b.groupSize('chat'), await c.groupSize('chat')]).toEqual([2, 2, 2])
     for (const [index, layer] of [a, b, c].entries()) await layer.groupSend('chat', text(String(index)))
     const words = new Set<string>()
     while (words.size < 3) words.add(wordsOf(await c.receive('archive')))
