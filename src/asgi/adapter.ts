@@ -2,7 +2,7 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Log } from './context.ts'
-import type { DeliveryJournal, DeliveryOptions, StoredRecord } from './delivery.ts'
+import type { AttemptSettled, DeliveryJournal, DeliveryOptions, StoredRecord } from './delivery.ts'
 import type { Event, Protocol, Resolution } from './protocol.ts'
 
 /** How far the application's answer to its peer has gone. */
@@ -64,6 +64,17 @@ export interface Connection<P extends Protocol = Protocol> {
   readonly completed: Promise<void>
 }
 
+type Endpoint = readonly [host: string, port: number]
+
+/** The two ends of a connection, as scopes say them. */
+export interface Endpoints {
+  readonly client: Endpoint | null
+  readonly server: Endpoint | null
+}
+
+/** `endpoints` are those of the connection that the request came on: the same object for all of its requests. */
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse, endpoints: Endpoints) => void
+
 /** Serves plain requests and upgrades on an address that several protocols share. */
 export interface HttpHost {
   /** As it was asked for; `url` has the real port once it listens. */
@@ -72,7 +83,7 @@ export interface HttpHost {
   readonly secure: boolean
   readonly server: HttpServer
   /** Takes the requests of one path (exact), or, without `path`, all that nobody else takes. */
-  onRequest(path: string | undefined, handler: (request: IncomingMessage, response: ServerResponse) => void): void
+  onRequest(path: string | undefined, handler: RequestHandler): void
   /** Takes the upgrades to `websocket` of one path (exact), or, without `path`, all that nobody else takes. */
   onUpgrade(path: string | undefined, handler: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): void
 }
@@ -158,10 +169,10 @@ export interface Listener {
   /** How many peers are connected now. */
   readonly connections: number
   /**
-   * Makes one attempt at a record that the protocol has stored: resolves when it was handled, rejects when it failed.
-   * An error with code `permanent` is not tried again.
+   * Makes one attempt at a record that the protocol has stored, and calls `settled` when that is over. An error with code
+   * `permanent` is not tried again.
    */
-  deliver?(record: StoredRecord): Promise<void>
+  deliver?(record: StoredRecord, settled: AttemptSettled): void
   /** How often and when outgoing records are tried. */
   readonly outgoing?: DeliveryOptions
   /**

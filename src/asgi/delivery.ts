@@ -35,7 +35,7 @@ export interface NewRecord<P extends Protocol = Protocol> {
   readonly scope: UnroutedScope<P>
   readonly event: Event
   /** Bytes that records of one call may share, such as a whole mail: kept once. */
-  readonly body?: Uint8Array
+  readonly body?: Uint8Array | undefined
   /** Of the resolution of `in`: which rule takes it, and what that says of its delivery. */
   readonly resolution?: Pick<Resolution, 'route' | 'params' | 'delivery'>
   /**
@@ -44,7 +44,7 @@ export interface NewRecord<P extends Protocol = Protocol> {
    */
   readonly lane?: string
   /** What the protocol knows the event by: a second one with this key is the same one come again, and is not stored. */
-  readonly key?: string
+  readonly key?: string | undefined
   /** False: `key` is only noted, because the sender says that this is no repetition. Default true. */
   readonly mayRepeat?: boolean
   /** What only this process has of it, for the first attempt: the open connection, the parsed form. */
@@ -65,7 +65,7 @@ export interface StoredRecord<P extends Protocol = Protocol> {
   readonly direction: Direction
   readonly scope: UnroutedScope<P>
   readonly event: Event
-  readonly body?: Uint8Array
+  readonly body?: Uint8Array | undefined
   readonly lane: string
   /** 1 the first time. */
   readonly attempt: number
@@ -77,10 +77,24 @@ export interface StoredRecord<P extends Protocol = Protocol> {
   readonly signal: AbortSignal
 }
 
+/**
+ * Called once an attempt: the application has handled the event, or failed on it with this error. `scopeId`, for the log: of the
+ * scope that failed.
+ */
+export type AttemptSettled = (error?: unknown, scopeId?: string) => void
+
 /** What became of a record that was offered: it is on disk, or it was there before. */
 export type Accepted =
   | { readonly id: number; readonly known: false }
   | { readonly id: number | undefined; readonly known: true }
+
+/** Whoever waits for one record to be on disk: one of the two is called, once, and never before `put` has returned. */
+export interface Depositor {
+  /** It is on disk, or was before, by this id. */
+  stored(id: number): void
+  /** `journal_full`, `journal_failed`: it was not stored, and the sender is to come again later. */
+  refused(error: unknown): void
+}
 
 /** Durable acceptance, as an adapter sees it. */
 export interface DeliveryJournal<P extends Protocol = Protocol> {
@@ -89,6 +103,8 @@ export interface DeliveryJournal<P extends Protocol = Protocol> {
    * @throws SignalboxError `journal_full`, `journal_failed`: nothing was stored, and the sender is to come again later.
    */
   accept(records: readonly NewRecord<P>[]): Promise<readonly Accepted[]>
+  /** Stores one record as `accept` does, without a promise: for those of whom there are many a second. Never throws. */
+  put(record: NewRecord<P>, depositor: Depositor): void
   /** Keeps a record that nobody will try again, unless a person wants it. */
   bury(record: NewRecord<P>, error: unknown): void
   /** Resolves when this record's attempt under way, or its first, is over; at once when it is not known. */

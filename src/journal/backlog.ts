@@ -1,11 +1,12 @@
 /** What is on disk only: read page by page, as soon as there is room for it in memory. */
 import type { Log } from '../asgi/context.ts'
 import { reason } from '../runtime/errors.ts'
+import { Due } from './due.ts'
 import type { Journal } from './journal.ts'
 import type { WaitingRow } from './messages.ts'
 
 export interface BacklogParts {
-  readonly journal: Pick<Journal, 'waiting'>
+  readonly journal: Pick<Journal, 'waiting' | 'flush'>
   readonly log: Log
   /** How many are read at once. */
   readonly page: number
@@ -14,7 +15,7 @@ export interface BacklogParts {
   readonly hasRoom: () => boolean
   /** One that was never in memory. */
   readonly resume: (row: WaitingRow) => void
-  /** A dead letter that a person has tried again. */
+  /** One that was left on disk, or a dead letter that a person has tried again. */
   readonly revive: (row: WaitingRow) => void
 }
 
@@ -26,6 +27,7 @@ export class Backlog {
   /** The newest that was left on disk. */
   #skipped = 0
   #revived: number[] = []
+  readonly #due = new Due((ids) => void this.#comeBack(ids))
   #isReading = false
 
   constructor(parts: BacklogParts) {
@@ -60,6 +62,16 @@ export class Backlog {
     this.#revived.push(id)
   }
 
+  /** It is tried at this time (milliseconds since 1970), and takes no room until then. */
+  keepUntil(id: number, due: number): void {
+    this.#due.add(id, due)
+  }
+
+  /** Reads nothing more by itself. */
+  stop(): void {
+    this.#due.stop()
+  }
+
   /** Reads what there is room for. Never rejects. */
   async read(): Promise<void> {
     if (this.#isReading) return
@@ -73,6 +85,13 @@ export class Backlog {
       setTimeout(() => void this.read(), pause).unref()
     }
     this.#isReading = false
+  }
+
+  async #comeBack(ids: readonly number[]): Promise<void> {
+    // What became of the attempt before may not be on disk yet; when the journal is closed before it is, nobody asks any more.
+    await this.#parts.journal.flush().catch(() => undefined)
+    this.#revived = this.#revived.concat(ids)
+    await this.read()
   }
 
   async #readNew(): Promise<void> {

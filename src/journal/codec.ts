@@ -10,8 +10,37 @@ export type Placing = Pick<EncodedRecord, 'protocol' | 'route' | 'lane'>
 
 export type DecodedRecord = Pick<NewRecord, 'scope' | 'event' | 'body'>
 
+/** A record as far as it can be read: what cannot stays bytes. */
+export interface ReadRecord {
+  readonly scope: unknown
+  readonly event: unknown
+  readonly body?: Uint8Array | undefined
+  /** Why some of it cannot be read. */
+  readonly unreadable?: string
+}
+
 /** A scope is read-only, and mostly the one of a connection: it is encoded once. */
-const scopes = new WeakMap<object, Uint8Array>()
+const scopes = new WeakMap<object, EncodedScope>()
+
+interface EncodedScope {
+  readonly bytes: Uint8Array
+  readonly peer: string
+  /** The last of its events that had a payload: the next one mostly says the same, but for that. */
+  last: Simple | undefined
+}
+
+/** An event of a few words and numbers with a payload. */
+interface Simple {
+  /** The field of the payload. */
+  readonly field: string
+  /** The other fields. */
+  readonly rest: Readonly<Record<string, unknown>>
+  /** How many those are. */
+  readonly count: number
+  readonly json: string
+  /** All of its bytes but the payload, as soon as there is a second one. */
+  start: Uint8Array | undefined
+}
 
 /**
  * The record as the journal takes it.
@@ -19,18 +48,10 @@ const scopes = new WeakMap<object, Uint8Array>()
  */
 export function encode(record: NewRecord, { protocol, route, lane }: Placing): EncodedRecord {
   const { direction, scope, event, body, key, mayRepeat = true } = record
-  return {
-    direction,
-    protocol,
-    route,
-    lane,
-    key,
-    mayRepeat,
-    scope: encodedScope(scope),
-    event: encodedEvent(event),
-    body,
-    peer: peerOf(scope),
-  }
+  const encoded = encodedScope(scope)
+  const { start, event: rest } = encodedEvent(encoded, event)
+  const { bytes, peer } = encoded
+  return { direction, protocol, route, lane, key, mayRepeat, scope: bytes, start, event: rest, body, peer }
 }
 
 /**
@@ -51,12 +72,27 @@ export function decode({ id, scope, event, body }: LoadedRecord): DecodedRecord 
   }
 }
 
-function encodedScope(scope: NewRecord['scope']): Uint8Array {
+/** The record as it was encoded, where it can be read: for a person, who is to see what is left of it. Never throws. */
+export function decodeReadable({ scope, event, body }: LoadedRecord): ReadRecord {
+  const reasons: string[] = []
+  const part = (name: string, bytes: Uint8Array, read: (bytes: Uint8Array) => unknown): unknown => {
+    try {
+      return read(bytes)
+    } catch (error) {
+      reasons.push(`${name}: ${reason(error)}`)
+      return bytes
+    }
+  }
+  const read = { scope: part('scope', scope, deserialize), event: part('event', event, decodedEvent) }
+  return { ...read, ...(body && { body }), ...(reasons.length > 0 && { unreadable: reasons.join('; ') }) }
+}
+
+function encodedScope(scope: NewRecord['scope']): EncodedScope {
   const known = scopes.get(scope)
   if (known) return known
-  const bytes = bytesOf(scope, 'scope')
-  scopes.set(scope, bytes)
-  return bytes
+  const encoded: EncodedScope = { bytes: bytesOf(scope, 'scope'), peer: peerOf(scope), last: undefined }
+  scopes.set(scope, encoded)
+  return encoded
 }
 
 /**
@@ -66,25 +102,61 @@ function encodedScope(scope: NewRecord['scope']): Uint8Array {
 const simpleTag = 1
 const simpleHead = 5
 
-function encodedEvent(event: object): Uint8Array {
-  let field: string | null = null
+function encodedEvent(scope: EncodedScope, event: object): Pick<EncodedRecord, 'start' | 'event'> {
+  const { last } = scope
+  const known = last && payloadAfter(last, event)
+  if (known) return { start: (last.start ??= startOf(last.json)), event: known }
+  let field: string | undefined
   let payload: Uint8Array | undefined
   const rest: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(event) as [string, unknown][]) {
+  for (const name of Object.keys(event)) {
+    const value: unknown = Reflect.get(event, name)
     if (!payload && types.isUint8Array(value)) {
       field = name
       payload = value
-    } else if (isSimple(value) && name !== '__proto__') rest[name] = value
-    else return bytesOf(event, 'event')
+    } else if (isSimple(value) && name !== '__proto__') rest[name] = isTexts(value) ? { ...value } : value
+    else return { start: undefined, event: bytesOf(event, 'event') }
   }
   const json = JSON.stringify([field, rest])
-  const length = Buffer.byteLength(json)
-  const bytes = Buffer.allocUnsafe(simpleHead + length + (payload?.byteLength ?? 0))
+  if (field !== undefined) scope.last = { field, rest, count: Object.keys(rest).length, json, start: undefined }
+  return { start: undefined, event: startOf(json, payload) }
+}
+
+/** Memory of its own where no payload follows: it is kept as long as the connection. */
+function startOf(json: string, payload?: Uint8Array): Uint8Array {
+  const end = simpleHead + Buffer.byteLength(json)
+  const bytes = payload ? Buffer.allocUnsafe(end + payload.byteLength) : Buffer.allocUnsafeSlow(end)
   bytes[0] = simpleTag
-  bytes.writeUInt32LE(length, 1)
+  bytes.writeUInt32LE(end - simpleHead, 1)
   bytes.write(json, simpleHead)
-  if (payload) bytes.set(payload, simpleHead + length)
+  if (payload) bytes.set(payload, end)
   return bytes
+}
+
+/** The payload of an event that says the same but for that. */
+function payloadAfter({ field, rest, count }: Simple, event: object): Uint8Array | undefined {
+  let payload: Uint8Array | undefined
+  let left = count
+  for (const name of Object.keys(event)) {
+    const value: unknown = Reflect.get(event, name)
+    if (name !== field) {
+      if (name === '__proto__' || !isSame(value, rest[name])) return undefined
+      left--
+    } else if (types.isUint8Array(value)) payload = value
+    else return undefined
+  }
+  return left === 0 ? payload : undefined
+}
+
+/** Of two values the second of which is simple. */
+function isSame(one: unknown, other: unknown): boolean {
+  if (typeof one !== 'object' || one === null || typeof other !== 'object' || other === null) {
+    return one !== undefined && typeof one !== 'function' && Object.is(one, other)
+  }
+  if (!isTexts(one)) return false
+  const names = Object.keys(one)
+  if (names.length !== Object.keys(other).length) return false
+  return names.every((name) => Object.hasOwn(other, name) && Reflect.get(one, name) === Reflect.get(other, name))
 }
 
 function decodedEvent(event: Uint8Array): unknown {
@@ -110,7 +182,8 @@ function isSimple(value: unknown): boolean {
   }
 }
 
-function isTexts(value: object): boolean {
+function isTexts(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) return false
   return Object.entries(value).every(([name, text]) => typeof text === 'string' && name !== '__proto__')
@@ -126,7 +199,12 @@ function bytesOf(value: object, what: string): Uint8Array {
   }
 }
 
+/** The event in one piece, with memory of its own. */
+export function eventOf({ start, event }: Pick<EncodedRecord, 'start' | 'event'>): Uint8Array {
+  return start ? Buffer.concat([start, event]) : event
+}
+
 /** Who sent it, for people: where it came from, or what it says of itself. */
-function peerOf({ client }: NewRecord['scope']): string {
+export function peerOf({ client }: NewRecord['scope']): string {
   return client ? `${client[0]}:${client[1]}` : ''
 }

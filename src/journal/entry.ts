@@ -8,57 +8,57 @@ export type Content = Pick<NewRecord, 'scope' | 'event' | 'body' | 'live'>
 
 /** What is handled at once of one rule. */
 export interface Rule {
+  readonly protocol: string
+  readonly direction: Direction
+  readonly route: string
   limit: number
   running: number
   /** Whose turn it is, as soon as there is room. */
   readonly ready: Line<Entry>
 }
 
-export interface Entry extends Linked<Entry> {
-  readonly id: number
-  readonly protocol: string
-  readonly direction: Direction
+export class Entry implements Linked<Entry> {
+  /** Of a record that is not on disk yet: 0. */
+  id = 0
+  /** The one that it stands or runs under. */
+  rule: Rule
   /** Empty: one of its own. */
   readonly lane: string
   /** About how much memory its content takes. */
   readonly bytes: number
+  /** The rule that it has found since, and runs under the next time. */
   route: string
   /** What its rule says. */
   delivery: DeliveryOptions | undefined
   /** Whether anybody has asked what its rule says. */
   isRouted: boolean
   /** Whether an earlier process had it. */
-  readonly redelivered: boolean
+  redelivered = false
   /** How many attempts were begun. */
-  attempts: number
+  attempts = 0
   content: Content | undefined
   /** It waits for its next attempt. */
   timer: NodeJS.Timeout | undefined
-  /** The one that it runs under. */
-  rule: Rule | undefined
+  isRunning = false
   /** A person took it out. */
-  discarded: boolean
-}
+  discarded = false
+  next: Entry | undefined
 
-/** One that lies on disk. */
-export function entryOf(row: Omit<WaitingRow, 'due'>, redelivered: boolean): Entry {
-  const { id, protocol, direction, lane, bytes, route, attempts } = row
-  return {
-    id,
-    protocol,
-    direction,
-    lane,
-    bytes,
-    route,
-    delivery: undefined,
+  constructor(rule: Rule, lane: string, bytes: number) {
+    this.rule = rule
+    this.lane = lane
+    this.bytes = bytes
+    this.route = rule.route
     // What goes out has no rule to ask.
-    isRouted: direction === 'out',
-    redelivered,
-    attempts,
-    content: undefined,
-    timer: undefined,
-    rule: undefined,
-    discarded: false,
-    next: undefined,
+    this.isRouted = rule.direction === 'out'
+  }
+
+  /** One that lies on disk. */
+  static of(row: Omit<WaitingRow, 'due'>, rule: Rule, redelivered: boolean): Entry {
+    const entry = new Entry(rule, row.lane, row.bytes)
+    entry.id = row.id
+    entry.attempts = row.attempts
+    entry.redelivered = redelivered
+    return entry
   }
 }

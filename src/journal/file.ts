@@ -6,7 +6,9 @@ import { reason } from '../runtime/errors.ts'
 
 /** 'sbxj': tells a journal from any other SQLite file. */
 const applicationId = 0x73_62_78_6a
-const schemaVersion = 1
+const schemaVersion = 2
+/** The one before it had no parcels. */
+const olderVersion = 1
 
 /** Milliseconds that the worker waits for a lock that somebody else has on the file. */
 const busyTimeout = 500
@@ -31,10 +33,28 @@ const columns = `
   event BLOB NOT NULL`
 
 /**
+ * Records that came together are one row of `parcels`, until the last of them is gone; which ones are gone before that is in `gone`.
+ * What their columns say is in kept.ts.
+ */
+const parcelTables = `
+  CREATE TABLE parcels (
+    first INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    heads TEXT NOT NULL,
+    rows BLOB NOT NULL,
+    bytes BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE gone (
+    parcel INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+  ) STRICT;`
+
+/**
  * What waits and what is dead are two tables, so that a record that is handled at once touches no index. The blobs stand last:
  * a list does not read them.
  */
-const schema = `
+const schema = `${parcelTables}
   CREATE TABLE waiting (${columns}) STRICT;
   CREATE TABLE dead (${columns}) STRICT;
   CREATE INDEX dead_by_age ON dead (died);
@@ -91,6 +111,7 @@ export function openFile(folder: string): Opened {
     const reason = check(database)
     if (reason === undefined) {
       prepare(database)
+      renew(database)
       return { database }
     }
     database.close()
@@ -132,10 +153,17 @@ function check(database: DatabaseSync): string | undefined {
   if (owner !== applicationId)
     return `it is no journal: its application_id is ${String(owner)}, expected ${applicationId}`
   const version = number(database, 'user_version')
-  if (version !== schemaVersion) return `its schema has version ${String(version)}, expected ${schemaVersion}`
+  if (version !== schemaVersion && version !== olderVersion)
+    return `its schema has version ${String(version)}, expected ${schemaVersion}`
   const row = database.prepare('PRAGMA quick_check(1)').get()
   const found = row && Object.values(row)[0]
   return found === 'ok' ? undefined : `quick_check says: ${String(found)}`
+}
+
+/** What an older version wrote is there afterwards. */
+function renew(database: DatabaseSync): void {
+  if (number(database, 'user_version') === schemaVersion) return
+  database.exec(`BEGIN; ${parcelTables} PRAGMA user_version = ${schemaVersion}; COMMIT;`)
 }
 
 function number(database: DatabaseSync, pragma: string): unknown {
@@ -171,7 +199,9 @@ function begin(file: string): DatabaseSync {
 }
 
 function prepare(database: DatabaseSync): void {
+  // The first one is for a file that is begun now: work.ts gives back what is free for long.
   database.exec(`
+    PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = ${checkpointPages};

@@ -1,13 +1,13 @@
 /** Group commit: what several turns of the main thread brought, in one transaction, and the answer to all of it. */
 import { type ErrorCode, SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { resultCode } from './file.ts'
-import type { Answer, Batch, EncodedRecord, Failure, Note } from './messages.ts'
+import type { Answer, Batch, CallOutcomes, EncodedRecord, Failure, Note, Outcome, Parcel } from './messages.ts'
 import { unpack } from './parcel.ts'
 import type { JournalStore } from './store.ts'
 
 type Notes = NonNullable<Batch['notes']>
 type Dropped = NonNullable<Answer['dropped']>[number]
-type Outcome = readonly number[] | Failure
+type CallOutcome = readonly number[] | Failure
 
 /** SQLITE_FULL: what takes room away may still be written. */
 const diskFull = 13
@@ -16,16 +16,16 @@ const fileTrouble = new Set([3, 5, 6, 7, 8, 10, 11, diskFull, 14, 26])
 
 /** Writes it all, and says how that went. Undefined when there was nothing to write. */
 export function commitGroup(store: JournalStore, batches: readonly Batch[]): Committed | undefined {
-  const calls = batches.flatMap(({ parcel }) => (parcel ? unpack(parcel) : []))
+  const parcels = batches.flatMap(({ parcel }) => parcel ?? [])
   const notes = batches.flatMap((batch) => batch.notes ?? [])
-  if (calls.length === 0 && notes.length === 0 && !batches.some(({ probe }) => probe)) return undefined
+  if (parcels.length === 0 && notes.length === 0 && !batches.some(({ probe }) => probe)) return undefined
   try {
-    return store.write(() => answer(acceptAll(store, calls), noteAll(store, notes)))
+    return store.write(() => answer(keepAll(store, parcels), noteAll(store, notes)))
   } catch (error) {
-    if (!isFileTrouble(error)) return apart(store, calls, notes)
+    if (!isFileTrouble(error)) return apart(store, parcels, notes)
     const failure = failureOf(error)
-    const refused = calls.map(() => failure)
-    if (resultCode(error) !== diskFull || calls.length === 0)
+    const refused = parcels.map(({ calls }) => outcomesOf(calls.map(() => failure)))
+    if (resultCode(error) !== diskFull || parcels.length === 0)
       return answer(refused, notedNothing(notes, failure), failure)
     return answer(refused, notesAlone(store, notes), failure)
   }
@@ -36,7 +36,7 @@ function isFileTrouble(error: unknown): boolean {
 }
 
 /** What a commit adds to the answer. */
-export type Committed = Pick<Answer, 'results' | 'failures' | 'notes' | 'dropped' | 'faults' | 'written'>
+export type Committed = Pick<Answer, 'outcomes' | 'notes' | 'dropped' | 'faults' | 'written'>
 
 interface Noted {
   readonly notes?: Answer['notes']
@@ -44,7 +44,12 @@ interface Noted {
   readonly faults?: readonly string[]
 }
 
-function acceptAll(store: JournalStore, calls: readonly EncodedRecord[][]): Outcome[] {
+function keepAll(store: JournalStore, parcels: readonly Parcel[]): Outcome[] {
+  const now = Date.now()
+  return parcels.map((parcel) => store.keep(parcel, now) ?? outcomesOf(acceptAll(store, unpack(parcel))))
+}
+
+function acceptAll(store: JournalStore, calls: readonly EncodedRecord[][]): CallOutcome[] {
   const now = Date.now()
   return calls.map((records) => {
     try {
@@ -80,14 +85,15 @@ function noteOne(store: JournalStore, note: Note, dropped: Dropped[]): void {
 }
 
 /** One of them cannot be stored, wherever it were: the others are not to suffer for it. */
-function apart(store: JournalStore, calls: readonly EncodedRecord[][], notes: readonly Notes[]): Committed {
-  const outcomes = calls.flatMap((call): Outcome[] => {
+function apart(store: JournalStore, parcels: readonly Parcel[], notes: readonly Notes[]): Committed {
+  const one = (call: EncodedRecord[]): CallOutcome[] => {
     try {
       return store.write(() => acceptAll(store, [call]))
     } catch (error) {
       return [failureOf(error)]
     }
-  })
+  }
+  const outcomes = parcels.map((parcel) => outcomesOf(unpack(parcel).flatMap(one)))
   return answer(outcomes, notesAlone(store, notes))
 }
 
@@ -132,9 +138,19 @@ function answer(
   { notes, dropped = [], faults = [] }: Noted,
   failure?: Failure,
 ): Committed {
+  return {
+    outcomes,
+    ...(notes && { notes }),
+    ...(dropped.length > 0 && { dropped }),
+    ...(faults.length > 0 && { faults }),
+    written: { failure: failure ?? notes?.failure },
+  }
+}
+
+function outcomesOf(calls: readonly CallOutcome[]): CallOutcomes {
   const results: number[] = []
   const failures: Failure[] = []
-  for (const outcome of outcomes) {
+  for (const outcome of calls) {
     if ('code' in outcome) {
       results.push(0)
       failures.push(outcome)
@@ -142,14 +158,7 @@ function answer(
       for (const id of outcome) results.push(id)
     }
   }
-  return {
-    results,
-    failures,
-    ...(notes && { notes }),
-    ...(dropped.length > 0 && { dropped }),
-    ...(faults.length > 0 && { faults }),
-    written: { failure: failure ?? notes?.failure },
-  }
+  return { results, failures }
 }
 
 /** What the main thread is told of an error. */

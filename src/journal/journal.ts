@@ -23,7 +23,7 @@ import type {
 } from './messages.ts'
 import { deadNote, failedNote, Notes } from './notes.ts'
 import type { JournalOptions } from './options.ts'
-import { Outbox } from './outbox.ts'
+import { acceptedOf, type Caller, hasStored, Outbox } from './outbox.ts'
 import { inTime, Thread } from './thread.ts'
 
 export interface JournalSettings extends Pick<JournalOptions, 'maxSize' | 'deadLetterAge' | 'dedupeWindow'> {
@@ -44,8 +44,6 @@ const noteDelay = 10
 /** Milliseconds before what could not be written, or a worker that ended, is tried again; doubled each time. */
 const firstPause = 100
 const longestPause = 5000
-/** One batch is written while the next one waits; what comes then goes together. */
-const batchesUnderway = 2
 /** Of `maxSize`: with less in it the journal is not full, whatever was refused before. */
 const roomy = 0.9
 
@@ -53,7 +51,7 @@ export class Journal implements AsyncDisposable {
   readonly #settings: JournalSettings
   readonly #log: Log
   readonly #lock: FolderLock
-  readonly #outbox = new Outbox()
+  readonly #outbox: Outbox
   readonly #notes = new Notes()
   readonly #opened = Promise.withResolvers<void>()
   #watcher: JournalWatcher | undefined
@@ -63,8 +61,6 @@ export class Journal implements AsyncDisposable {
   #underway = 0
   /** What is above this id was never answered. */
   #lastId: number | undefined
-  /** Dead letters that there was no memory for. */
-  #lost = 0
   /** Why it cannot be written or reached. */
   #problem: SignalboxError | undefined
   /** Why there is no room. */
@@ -81,6 +77,7 @@ export class Journal implements AsyncDisposable {
     this.#settings = settings
     this.#log = log
     this.#lock = lock
+    this.#outbox = new Outbox((error) => log.error({ err: error }, 'who was told by the journal failed'))
   }
 
   /**
@@ -125,10 +122,23 @@ export class Journal implements AsyncDisposable {
    * @throws SignalboxError `journal_full`, `journal_failed`: nothing of this call is stored.
    */
   accept(records: readonly EncodedRecord[]): Promise<readonly Accepted[]> {
-    if (records.length === 0) return Promise.resolve([])
-    if (this.#state !== 'ready') return Promise.reject(this.#unreachable())
-    this.#sendSoon()
-    return this.#outbox.accept(records)
+    const { length: count } = records
+    return new Promise((resolve, reject) => {
+      const stored = (ids: readonly number[], at: number) => resolve(ids.slice(at, at + count).map(acceptedOf))
+      this.store(records, { count, stored, refused: reject })
+    })
+  }
+
+  /** The same, for a caller who is told when this has returned: of those of one answer each in its turn. */
+  store(records: readonly EncodedRecord[], caller: Caller): void {
+    if (records.length === 0) return queueMicrotask(() => caller.stored([], 0))
+    try {
+      if (this.#state !== 'ready') throw this.#unreachable()
+      this.#outbox.store(records, caller)
+      this.#sendSoon()
+    } catch (error) {
+      queueMicrotask(() => caller.refused(error as SignalboxError)) // nothing else is thrown here
+    }
   }
 
   /** Notes that a record was handled. Notes are written soon, and tried again until they are on disk. */
@@ -160,11 +170,12 @@ export class Journal implements AsyncDisposable {
     return this.flush()
   }
 
-  /** Keeps a record that is dead from the start. When the journal is full it is logged, and counted as dropped. */
+  /** Keeps a record that is dead from the start. What finds no room, on disk or until it can be written, is logged, and counted as dropped. */
   deadLetter(record: EncodedRecord, error: string): void {
     this.#buried++
-    this.#notes.add({ kind: 'letter', record, error })
-    this.#sendLater()
+    if (this.#notes.addLetter(record, error)) return this.#sendLater()
+    const { route, peer } = record
+    this.#log.error({ route, peer, error }, 'a dead letter is lost: too many wait until the journal can be written')
   }
 
   /**
@@ -209,13 +220,12 @@ export class Journal implements AsyncDisposable {
   /** As of the last commit. */
   async counts(): Promise<Counts> {
     const counts = await this.#ask<Counts>({ kind: 'counts' })
-    return { ...counts, dropped: counts.dropped + this.#lost }
+    return { ...counts, dropped: counts.dropped + this.#notes.lost }
   }
 
   /** Writes what is noted, and ends. What could not be written is tried again at the next start. */
   close(): Promise<void> {
-    this.#closed ??= this.#close()
-    return this.#closed
+    return (this.#closed ??= this.#close())
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -263,12 +273,12 @@ export class Journal implements AsyncDisposable {
     const { notes, written, retried, discarded } = answer
     this.#underway -= answer.batches
     this.#lastId = answer.lastId
-    this.#outbox.settle(answer)
     if (notes?.failure) this.#refused = true
     else if (notes) this.#notes.written()
     if (written?.failure) this.#onFailure(errorOf(written.failure))
     else if (written) this.#onSuccess()
     this.#heed(answer)
+    this.#outbox.settle(answer)
     if (retried) this.#watcher?.retried(retried)
     if (discarded) this.#watcher?.discarded(discarded)
     if (!this.#outbox.isEmpty || this.#state === 'closing') this.#send()
@@ -291,12 +301,13 @@ export class Journal implements AsyncDisposable {
   }
 
   /** What there was no room for. */
-  #heed({ results, failures, dropped = [], faults = [], bytes }: Answer): void {
+  #heed({ outcomes, dropped = [], faults = [], bytes }: Answer): void {
+    const failures = outcomes.flatMap((outcome) => (typeof outcome === 'number' ? [] : outcome.failures))
     const full = failures.findLast(({ code }) => code === 'journal_full')
     if (full) {
       if (!this.#full) this.#log.error({ bytes }, 'the journal is full')
       this.#full = errorOf(full)
-    } else if (this.#full && (results.some((id) => id > 0) || bytes < this.#settings.maxSize * roomy)) {
+    } else if (this.#full && (outcomes.some(hasStored) || bytes < this.#settings.maxSize * roomy)) {
       this.#full = undefined
       this.#log.info({ bytes }, 'the journal has room again')
     }
@@ -345,8 +356,8 @@ export class Journal implements AsyncDisposable {
   }
 
   #send(): void {
-    // The next answer sends it.
-    if (this.#underway >= batchesUnderway) return
+    // While one batch is written what comes gathers, and goes together when that is answered: few large commits.
+    if (this.#underway > 0) return
     this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
   }
 
@@ -378,9 +389,7 @@ export class Journal implements AsyncDisposable {
     this.#state = 'closing'
     clearTimeout(this.#repairing)
     clearTimeout(this.#later)
-    if (this.#thread && isOpen) {
-      await this.#thread.close()
-    }
+    if (this.#thread && isOpen) await this.#thread.close()
     this.#state = 'closed'
     const error = this.#unreachable()
     this.#outbox.fail(error)

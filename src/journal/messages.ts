@@ -14,6 +14,9 @@ export interface EncodedRecord {
   /** False: `key` is only noted, in the place of what was known by it. */
   readonly mayRepeat: boolean
   readonly scope: Uint8Array
+  /** What the event begins with, where many of its scope begin alike: one object for all of them. */
+  readonly start?: Uint8Array | undefined
+  /** The event, or what comes after its start. */
   readonly event: Uint8Array
   /** Records of one call that have the same object here share one stored row. */
   readonly body?: Uint8Array | undefined
@@ -155,19 +158,20 @@ export type Ask =
 /** The calls of `accept` of one turn, flat: see parcel.ts. */
 export interface Parcel {
   /** How many records each call has. */
-  readonly calls: Int32Array
-  readonly heads: readonly Head[]
+  readonly calls: readonly number[]
+  /** What records of one connection have in common, its head: direction, protocol, route, lane, peer. */
+  readonly texts: readonly string[]
+  /** Two numbers a head: the bytes of its scope, and of the start of its events. */
+  readonly sizes: readonly number[]
+  /** Two numbers a record: its head, and the bytes of its event after the start. */
+  readonly rows: Uint32Array<ArrayBuffer>
   readonly keys: readonly string[]
-  /** Six numbers a record: see parcel.ts. */
-  readonly rows: Float64Array
-  /** The scope of each head before the event of its first record, the events, and behind each event its body. */
-  readonly bytes: Uint8Array
-}
-
-/** What records of one connection have in common. */
-export interface Head extends Pick<EncodedRecord, 'direction' | 'protocol' | 'route' | 'lane' | 'peer'> {
-  /** Of the scope, in bytes. */
-  readonly size: number
+  /** Two numbers a key: its record, and 1 where that may repeat. */
+  readonly keyed: readonly number[]
+  /** Three numbers for a record with a body: which, and where its body begins and ends. */
+  readonly bodies: readonly number[]
+  /** Each event, before the first of a head its scope and start, and behind it its body, unless that is there already. */
+  readonly bytes: Uint8Array<ArrayBuffer>
 }
 
 /** What the main thread tells the worker at the end of a turn. */
@@ -185,9 +189,8 @@ export interface Batch {
 export interface Answer {
   /** How many batches it is for. */
   readonly batches: number
-  /** For each call in order: its records' ids, negative where it was known; or one 0, for the next of `failures`. */
-  readonly results: readonly number[]
-  readonly failures: readonly Failure[]
+  /** What became of each parcel. */
+  readonly outcomes: readonly Outcome[]
   readonly notes?: { readonly number: number; readonly failure?: Failure | undefined }
   readonly replies?: readonly Reply[]
   /** Dead letters that found no room. */
@@ -201,6 +204,15 @@ export interface Answer {
   readonly bytes: number
   /** How the last commit went; undefined when there was none. */
   readonly written?: { readonly failure?: Failure | undefined }
+}
+
+/** Of a parcel: the id of its first record when all of them are stored, with ids that follow; or what became of each call. */
+export type Outcome = number | CallOutcomes
+
+export interface CallOutcomes {
+  /** For each call in order: its records' ids, negative where it was known; or one 0, for the next of `failures`. */
+  readonly results: readonly number[]
+  readonly failures: readonly Failure[]
 }
 
 export type Reply =

@@ -22,6 +22,8 @@ export class Notes {
   #sent: Group | undefined
   #number = 0
   #letterBytes = 0
+  /** Dead letters that there was no memory for. */
+  lost = 0
 
   /** The number of the last notes on disk, as a new worker tells it. */
   begin(number: number): void {
@@ -53,7 +55,10 @@ export class Notes {
   addLetter(record: EncodedRecord, error: string): boolean {
     const { scope, event, body } = record
     const bytes = scope.byteLength + event.byteLength + (body?.byteLength ?? 0)
-    if (this.#letterBytes + bytes > mostLetterBytes) return false
+    if (this.#letterBytes + bytes > mostLetterBytes) {
+      this.lost++
+      return false
+    }
     this.#letterBytes += bytes
     this.#next.letterBytes += bytes
     this.add({ kind: 'letter', record, error })

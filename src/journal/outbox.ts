@@ -1,34 +1,45 @@
 /** What the main thread wants of the worker: the calls and questions of a turn, and who waits for their answers. */
 import type { Accepted } from '../asgi/delivery.ts'
+import type { SignalboxError } from '../runtime/errors.ts'
 import { errorOf } from './group.ts'
-import type { Answer, Ask, Batch, EncodedRecord } from './messages.ts'
+import type { Answer, Ask, Batch, EncodedRecord, Outcome } from './messages.ts'
 import { Packer } from './parcel.ts'
 
-interface Call {
+/** Who waits for the records of one call to be on disk: one of the two is called, once. */
+export interface Caller {
+  /** How many records it has. */
   readonly count: number
-  resolve(accepted: readonly Accepted[]): void
-  reject(error: Error): void
+  /** Their ids, from this place on; negative for those that were known. */
+  stored(ids: readonly number[], at: number): void
+  refused(error: SignalboxError): void
 }
 
 type Question = Pick<PromiseWithResolvers<unknown>, 'resolve' | 'reject'>
 
 export class Outbox {
   readonly #packer = new Packer()
-  /** In the order in which the worker answers. */
-  #calls: Call[] = []
+  /** Those of the next parcel. */
+  #callers: Caller[] = []
+  /** Those of the parcels under way, in the order in which the worker answers. */
+  #sent: Caller[][] = []
   readonly #questions = new Map<number, Question>()
   #asks: { readonly number: number; readonly ask: Ask }[] = []
   #lastAsk = 0
+  readonly #onError: (error: unknown) => void
+
+  /** `onError` is told what callers throw. */
+  constructor(onError: (error: unknown) => void) {
+    this.#onError = onError
+  }
 
   get isEmpty(): boolean {
     return this.#packer.isEmpty && this.#asks.length === 0
   }
 
-  accept(records: readonly EncodedRecord[]): Promise<readonly Accepted[]> {
+  /** @throws SignalboxError `journal_full` when so much has come in this turn that it cannot be counted. */
+  store(records: readonly EncodedRecord[], caller: Caller): void {
     this.#packer.add(records)
-    return new Promise((resolve, reject) => {
-      this.#calls.push({ count: records.length, resolve, reject })
-    })
+    this.#callers.push(caller)
   }
 
   ask(ask: Ask): Promise<unknown> {
@@ -43,14 +54,16 @@ export class Outbox {
   take(): Batch {
     const asks = this.#asks
     if (asks.length > 0) this.#asks = []
-    return {
-      ...(!this.#packer.isEmpty && { parcel: this.#packer.take() }),
-      ...(asks.length > 0 && { asks }),
+    const parcel = this.#packer.isEmpty ? undefined : this.#packer.take()
+    if (parcel) {
+      this.#sent.push(this.#callers)
+      this.#callers = []
     }
+    return { ...(parcel && { parcel }), ...(asks.length > 0 && { asks }) }
   }
 
-  settle({ results, failures, replies = [] }: Answer): void {
-    if (results.length > 0) this.#settleCalls(results, failures)
+  settle({ outcomes, replies = [] }: Answer): void {
+    for (const outcome of outcomes) this.#settleCallers(this.#sent.shift() ?? [], outcome)
     for (const reply of replies) {
       const question = this.#questions.get(reply.number)
       this.#questions.delete(reply.number)
@@ -60,33 +73,55 @@ export class Outbox {
   }
 
   /** Nobody will answer. */
-  fail(error: Error): void {
+  fail(error: SignalboxError): void {
     if (!this.isEmpty) this.take()
-    for (const call of this.#calls.splice(0)) call.reject(error)
+    for (const caller of this.#sent.splice(0).flat()) this.#refuse(caller, error)
     for (const question of this.#questions.values()) question.reject(error)
     this.#questions.clear()
   }
 
-  #settleCalls(results: Answer['results'], failures: Answer['failures']): void {
+  #settleCallers(callers: readonly Caller[], outcome: Outcome): void {
+    const { results: ids, failures } = typeof outcome === 'number' ? allFrom(outcome, callers) : outcome
     let position = 0
     let failed = 0
-    let settled = 0
-    while (position < results.length) {
-      const call = this.#calls[settled++]
-      const failure = results[position] === 0 ? failures[failed++] : undefined
-      if (failure) {
-        position++
-        call?.reject(errorOf(failure))
-      } else {
-        const end = position + (call?.count ?? 1)
-        call?.resolve(results.slice(position, end).map(acceptedOf))
-        position = end
-      }
+    for (const caller of callers) {
+      const failure = ids[position] === 0 ? failures[failed++] : undefined
+      if (failure) this.#refuse(caller, errorOf(failure))
+      else this.#tell(caller, ids, position)
+      position += failure ? 1 : caller.count
     }
-    this.#calls = this.#calls.slice(settled)
+  }
+
+  /** Whoever fails on what it is told is no reason not to tell the others. */
+  #tell(caller: Caller, ids: readonly number[], at: number): void {
+    try {
+      caller.stored(ids, at)
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #refuse(caller: Caller, why: SignalboxError): void {
+    try {
+      caller.refused(why)
+    } catch (error) {
+      this.#onError(error)
+    }
   }
 }
 
-function acceptedOf(id: number): Accepted {
+/** All of them are new, and have the ids from this one on. */
+function allFrom(first: number, callers: readonly Caller[]): Exclude<Outcome, number> {
+  const results: number[] = []
+  for (const { count } of callers) for (let left = count; left > 0; left--) results.push(first + results.length)
+  return { results, failures: [] }
+}
+
+export function acceptedOf(id: number): Accepted {
   return id > 0 ? { id, known: false } : { id: -id, known: true }
+}
+
+/** Whether anything of a parcel is new. */
+export function hasStored(outcome: Outcome): boolean {
+  return typeof outcome === 'number' || outcome.results.some((id) => id > 0)
 }

@@ -1,5 +1,6 @@
 /** What can be read of the journal: a page of it at a time, so that no commit waits for a reader. */
 import type { StatementSync } from 'node:sqlite'
+import type { Kept } from './kept.ts'
 import type {
   Counts,
   ListedRecord,
@@ -10,6 +11,7 @@ import type {
   ShownRecord,
   WaitingRow,
 } from './messages.ts'
+import { keptOf, selectKept } from './parcels.ts'
 import type { JournalStore } from './store.ts'
 
 /** Rows that are looked at before commits have their turn. */
@@ -48,6 +50,8 @@ export class Reader {
   readonly #pages: Readonly<Record<RecordState, StatementSync>>
   readonly #rows: Readonly<Record<RecordState, StatementSync>>
   readonly #contents: Readonly<Record<RecordState, StatementSync>>
+  readonly #parcelsUp: StatementSync
+  readonly #parcelsDown: StatementSync
 
   constructor(store: JournalStore) {
     const each = (sql: (table: RecordState) => string) => ({
@@ -64,25 +68,33 @@ export class Reader {
       (table) => `SELECT ${table}.id, scope, event, data AS body
         FROM ${table} LEFT JOIN bodies ON bodies.id = ${table}.body WHERE ${table}.id = ?`,
     )
+    this.#parcelsUp = store.database.prepare(
+      `${selectKept} WHERE first >= coalesce((SELECT max(first) FROM parcels WHERE first <= ?), 0) ORDER BY first`,
+    )
+    this.#parcelsDown = store.database.prepare(`${selectKept} WHERE first < ? ORDER BY first DESC`)
   }
 
   waiting(after: number, limit: number): WaitingRow[] {
-    return (this.#waiting.all(after, limit) as unknown as Row[]).map((row) => this.#light(row))
+    const rows = this.#waiting.all(after, limit) as unknown as Row[]
+    const together = this.#upFrom(after + 1, limit)
+    return inOrder(rows, together, (a, b) => a.id - b.id)
+      .slice(0, limit)
+      .map((row) => this.#light(row))
   }
 
   load(ids: readonly number[]): LoadedRecord[] {
-    return ids.flatMap((id) => this.#content('waiting', id) ?? this.#content('dead', id) ?? [])
+    return ids.flatMap((id) => this.#content('waiting', id) ?? this.#content('dead', id) ?? this.#together(id) ?? [])
   }
 
   row(state: RecordState, id: number): WaitingRow | undefined {
-    const row = this.#rows[state].get(id) as Row | undefined
+    const row = this.#row(state, id)
     return row && this.#light(row)
   }
 
   show(id: number): ShownRecord | undefined {
     for (const state of states) {
-      const row = this.#rows[state].get(id) as Row | undefined
-      const content = row && this.#content(state, id)
+      const row = this.#row(state, id)
+      const content = row && (this.#content(state, id) ?? this.#together(id))
       if (content) return { ...this.#listed(state, row), ...content }
     }
     return undefined
@@ -117,7 +129,7 @@ export class Reader {
     if (places.size === 0) return
     let before = filter.before ?? Number.MAX_SAFE_INTEGER
     for (;;) {
-      const rows = this.#pages[state].all(before) as unknown as Row[]
+      const rows = this.#page(state, before)
       const last = rows.at(-1)
       if (!last) return
       before = last.id
@@ -137,6 +149,51 @@ export class Reader {
     return places
   }
 
+  /** The next rows below an id, the newest first. */
+  #page(state: RecordState, before: number): readonly Row[] {
+    const rows = this.#pages[state].all(before) as unknown as Row[]
+    if (state === 'dead') return rows
+    return inOrder(rows, this.#downFrom(before, stepRows), (a, b) => b.id - a.id).slice(0, stepRows)
+  }
+
+  #upFrom(id: number, limit: number): Row[] {
+    const rows: Row[] = []
+    for (const found of this.#parcelsUp.iterate(id)) {
+      const kept = keptOf(found)
+      for (let next = Math.max(id, kept.first); next <= kept.last && rows.length < limit; next++) {
+        if (kept.has(next)) rows.push(rowOf(kept, next))
+      }
+      if (rows.length === limit) break
+    }
+    return rows
+  }
+
+  #downFrom(before: number, limit: number): Row[] {
+    const rows: Row[] = []
+    for (const found of this.#parcelsDown.iterate(before)) {
+      const kept = keptOf(found)
+      for (let next = Math.min(before - 1, kept.last); next >= kept.first && rows.length < limit; next--) {
+        if (kept.has(next)) rows.push(rowOf(kept, next))
+      }
+      if (rows.length === limit) break
+    }
+    return rows
+  }
+
+  #row(state: RecordState, id: number): Row | undefined {
+    const row = this.#rows[state].get(id) as Row | undefined
+    if (row || state === 'dead') return row
+    const kept = this.#store.parcels.find(id)
+    return kept?.has(id) ? rowOf(kept, id) : undefined
+  }
+
+  /** What a record of a parcel says. */
+  #together(id: number): LoadedRecord | undefined {
+    const { parcels } = this.#store
+    const kept = parcels.find(id)
+    return kept?.has(id) ? { id, ...parcels.content(kept, id) } : undefined
+  }
+
   #light({ id, place, lane, attempts, due, size, shared }: Row): WaitingRow {
     const { direction, protocol, route } = this.#store.ledger.place(place)
     return { id, direction, protocol, route, lane, attempts, due, bytes: size + (shared ?? 0) }
@@ -153,6 +210,18 @@ export class Reader {
     const { scope, event, body } = row
     return { id, scope, event, body: body ?? undefined }
   }
+}
+
+/** Of a record that is in a parcel: nobody has tried it, or it would have a row of its own. */
+function rowOf(kept: Kept, id: number): Row {
+  const { place, lane, peer } = kept.head(id)
+  const size = kept.size(id)
+  return { id, place, lane, attempts: 0, due: 0, at: kept.at, died: null, size, shared: null, peer, error: '' }
+}
+
+function inOrder(some: readonly Row[], others: readonly Row[], order: (a: Row, b: Row) => number): readonly Row[] {
+  if (some.length === 0) return others
+  return others.length === 0 ? some : [...some, ...others].toSorted(order)
 }
 
 function isWithin(at: number, { olderThan, newerThan }: RecordFilter): boolean {

@@ -1,15 +1,17 @@
 /** What the journal has on disk, and each change to it: synchronous, in the worker's thread, always inside of a transaction. */
-import { createHash } from 'node:crypto'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { SignalboxError } from '../runtime/errors.ts'
+import { eventOf } from './codec.ts'
+import { type Kept, rowBytes } from './kept.ts'
+import { Keys, nameOf } from './keys.ts'
 import { type End, Ledger, type Place } from './ledger.ts'
-import type { EncodedRecord, Limits, Note, RecordState } from './messages.ts'
+import type { EncodedRecord, Limits, Note, Parcel, RecordState } from './messages.ts'
+import { headsOf, rowWidth } from './parcel.ts'
+import { Parcels } from './parcels.ts'
 
-/** What a row takes besides its bytes and texts, about. */
-const rowBytes = 100
-const keyRowBytes = 40
-/** Longer keys are kept as their hash. */
-const longestKey = 300
+/** Fewer records than these have rows of their own, and so have larger ones. */
+const fewestTogether = 4
+const mostBytesTogether = 4 * 2 ** 20
 /** Characters that are kept of an error. */
 const longestError = 2000
 
@@ -30,11 +32,10 @@ export class JournalStore {
   readonly database: DatabaseSync
   readonly limits: Limits
   readonly ledger: Ledger
+  readonly parcels: Parcels
+  readonly keys: Keys
   readonly #begin: StatementSync
   readonly #commit: StatementSync
-  readonly #findKey: StatementSync
-  readonly #replaceKey: StatementSync
-  readonly #addKey: StatementSync
   readonly #add: Readonly<Record<RecordState, StatementSync>>
   readonly #addBody: StatementSync
   readonly #useBody: StatementSync
@@ -55,11 +56,10 @@ export class JournalStore {
     this.database = database
     this.limits = limits
     this.ledger = new Ledger(database)
+    this.parcels = new Parcels(database)
+    this.keys = new Keys(database, this.ledger, limits.dedupeWindow)
     this.#begin = prepare('BEGIN IMMEDIATE')
     this.#commit = prepare('COMMIT')
-    this.#findKey = prepare('SELECT id, at FROM keys WHERE key = ?')
-    this.#replaceKey = prepare('UPDATE keys SET id = ?, at = ? WHERE key = ?')
-    this.#addKey = prepare('INSERT INTO keys (id, at, key) VALUES (?, ?, ?)')
     this.#add = { waiting: add('waiting'), dead: add('dead') }
     this.#addBody = prepare('INSERT INTO bodies VALUES (?, ?, ?)')
     this.#useBody = prepare('UPDATE bodies SET uses = uses - 1 WHERE id = ? RETURNING uses, length(data) AS size')
@@ -81,6 +81,7 @@ export class JournalStore {
       this.counted()
       this.#stale = true
       const result = work()
+      this.parcels.save()
       this.ledger.save()
       this.#commit.run()
       this.#stale = false
@@ -99,19 +100,56 @@ export class JournalStore {
   }
 
   /**
+   * Stores a parcel as it is, the records of all its calls; answers the first one's id. Undefined, and nothing is changed, when some
+   * of it is known or finds no room, has a body, or is better stored record by record.
+   */
+  keep(parcel: Parcel, now: number): number | undefined {
+    const { rows, keyed, bodies, bytes } = parcel
+    const count = rows.length / rowWidth
+    if (count < fewestTogether || bodies.length > 0 || bytes.byteLength > mostBytesTogether) return undefined
+    const { ledger } = this
+    const heads = headsOf(parcel)
+    const counts = heads.map(() => 0)
+    let need = 0
+    for (let at = 0; at < rows.length; at += rowWidth) {
+      const head = rows[at] ?? 0
+      counts[head] = (counts[head] ?? 0) + 1
+      need += rows[at + 1] ?? 0
+    }
+    for (const [number, { lane, peer, scope, start }] of heads.entries()) {
+      need += (counts[number] ?? 0) * (rowBytes + lane.length + peer.length + scope + start)
+    }
+    if (ledger.bytes + need > this.limits.maxSize) return undefined
+    const names = this.keys.allNew(parcel, heads, now)
+    if (!names) return undefined
+    const first = ledger.lastId + 1
+    ledger.lastId += count
+    ledger.bytes += need
+    const kept = heads.map(({ direction, protocol, route, lane, peer, scope, start }, number) => {
+      const place = ledger.open(direction, protocol, route)
+      place.accepted += counts[number] ?? 0
+      place.waiting += counts[number] ?? 0
+      return { place: place.id, lane, peer, scope, start }
+    })
+    this.parcels.add(first, now, { heads: kept, rows }, bytes)
+    for (const [number, name] of names.entries()) this.keys.note(name, first + (keyed[number * 2] ?? 0), now)
+    return first
+  }
+
+  /**
    * Stores the records of one call; answers their ids, negative for those that were known by their key.
    * @throws SignalboxError `journal_full`, before anything is changed.
    */
   accept(records: readonly EncodedRecord[], now: number): number[] {
     const { ledger } = this
-    const keys = records.map(keyOf)
+    const names = records.map(nameOf)
     const ids: number[] = []
     const sizes: number[] = []
     const bodies = new Map<Uint8Array, { uses: number; id: number }>()
     let last = ledger.lastId
     let need = 0
     for (const [index, record] of records.entries()) {
-      const known = record.mayRepeat ? this.#known(keys, index, { ids, now }) : undefined
+      const known = record.mayRepeat ? this.#known(names, index, { ids, now }) : undefined
       const size = sizeOf(record)
       sizes.push(size)
       ids.push(known === undefined ? ++last : -known)
@@ -125,15 +163,19 @@ export class JournalStore {
     this.#storeBodies(bodies)
     for (const [index, record] of records.entries()) {
       const id = ids[index] ?? 0
-      if (id <= 0) continue
+      const name = names[index]
+      if (id <= 0) {
+        // Who sends it again has not heard the answer, and may send it once more.
+        if (name !== undefined) this.keys.note(name, -id, now)
+        continue
+      }
       const body = record.body ? (bodies.get(record.body)?.id ?? null) : null
       const place = this.#open(record)
-      const { lane, peer, scope, event } = record
-      this.#add.waiting.run(id, place.id, lane, now, null, sizes[index] ?? 0, body, peer, '', scope, event)
+      const { lane, peer, scope } = record
+      this.#add.waiting.run(id, place.id, lane, now, null, sizes[index] ?? 0, body, peer, '', scope, eventOf(record))
       place.accepted++
       place.waiting++
-      const key = keys[index]
-      if (key !== undefined) this.#note(key, id, now)
+      if (name !== undefined) this.keys.note(name, id, now)
     }
     return ids
   }
@@ -148,7 +190,7 @@ export class JournalStore {
         for (const id of note.ids) this.remove('waiting', id, 'handled')
         return
       case 'begun':
-        for (const id of note.ids) this.#count.run(id)
+        for (const id of note.ids) this.#begun(id)
         return
       case 'failed':
         this.#failed(note)
@@ -166,11 +208,20 @@ export class JournalStore {
 
   /** Takes a record out; answers whether it was there. */
   remove(state: RecordState, id: number, end: End): boolean {
-    const gone = this.#take(state, id)
-    if (!gone) return false
-    const place = this.ledger.change(gone.place)
+    const place = this.#takeOut(state, id)
+    if (!place) return false
     place[state]--
     place[end]++
+    return true
+  }
+
+  /** Gives a record of a parcel a row of its own, where it can change; answers whether there was one. */
+  apart(id: number): boolean {
+    const kept = this.parcels.find(id)
+    if (!kept || !this.parcels.take(kept, id)) return false
+    const { place, lane, peer } = kept.head(id)
+    const { scope, event } = this.parcels.content(kept, id)
+    this.#add.waiting.run(id, place, lane, kept.at, null, kept.size(id), null, peer, '', scope, event)
     return true
   }
 
@@ -187,27 +238,24 @@ export class JournalStore {
 
   /** Unmakes what was stored above this id: its senders were told that it was not, because the worker ended. */
   unmake(answered: number): void {
-    const rows = this.database.prepare('SELECT id FROM waiting WHERE id > ?').all(answered) as unknown as Gone[]
-    for (const { id } of rows) {
-      const gone = this.#take('waiting', id)
-      const place = gone && this.ledger.change(gone.place)
-      if (!place) continue
-      place.waiting--
-      place.accepted--
+    const rows = this.database
+      .prepare(
+        'SELECT id AS first, id AS last FROM waiting WHERE id > ?1 UNION SELECT first, last FROM parcels WHERE last > ?1',
+      )
+      .all(answered) as unknown as { first: number; last: number }[]
+    for (const { first, last } of rows) {
+      for (let id = Math.max(first, answered + 1); id <= last; id++) {
+        const place = this.#takeOut('waiting', id)
+        if (!place) continue
+        place.waiting--
+        place.accepted--
+      }
     }
-    const keys = this.database.prepare('SELECT key FROM keys WHERE id > ?').all(answered) as unknown as {
-      key: string
-    }[]
-    for (const { key } of keys) this.forget(key)
-  }
-
-  /** Knows a key no longer. */
-  forget(key: string): void {
-    this.database.prepare('DELETE FROM keys WHERE key = ?').run(key)
-    this.ledger.keyBytes -= keyRowBytes + key.length
+    for (const name of this.keys.above(answered)) this.keys.forget(name)
   }
 
   #undo(): void {
+    this.parcels.forget()
     try {
       // Some errors have SQLite roll back by itself.
       if (this.database.isTransaction) this.database.exec('ROLLBACK')
@@ -241,14 +289,7 @@ export class JournalStore {
     if (key === undefined) return undefined
     const before = index === 0 ? -1 : keys.lastIndexOf(key, index - 1)
     if (before >= 0) return Math.abs(ids[before] ?? 0)
-    const row = this.#findKey.get(key) as { id: number; at: number } | undefined
-    return row && row.at > now - this.limits.dedupeWindow ? row.id : undefined
-  }
-
-  #note(key: string, id: number, now: number): void {
-    if (this.#replaceKey.run(id, now, key).changes > 0) return
-    this.#addKey.run(id, now, key)
-    this.ledger.keyBytes += keyRowBytes + key.length
+    return this.keys.find(key, now)
   }
 
   /** Counts a use of a body; answers what that takes. */
@@ -266,6 +307,23 @@ export class JournalStore {
     }
   }
 
+  /** Takes a record out, wherever it is; answers its place, to be changed. */
+  #takeOut(state: RecordState, id: number): Place | undefined {
+    const known = state === 'waiting' ? this.parcels.known(id) : undefined
+    const kept = this.#takeKept(known, id)
+    if (kept) return kept
+    const row = this.#take(state, id)
+    if (row) return this.ledger.change(row.place)
+    // Of those that came long ago nobody knows yet whether they are in a parcel.
+    return state === 'waiting' && !known ? this.#takeKept(this.parcels.find(id), id) : undefined
+  }
+
+  #takeKept(kept: Kept | undefined, id: number): Place | undefined {
+    if (!kept || !this.parcels.take(kept, id)) return undefined
+    this.ledger.bytes -= kept.size(id)
+    return this.ledger.change(kept.place(id))
+  }
+
   /** Deletes a record, and its body when nobody else has it. */
   #take(state: RecordState, id: number): Gone | undefined {
     const gone = this.#remove[state].get(id) as Gone | undefined
@@ -277,6 +335,10 @@ export class JournalStore {
     this.#removeBody.run(gone.body)
     this.ledger.bytes -= bodyBytes(left.size)
     return gone
+  }
+
+  #begun(id: number): void {
+    if (this.#count.run(id).changes === 0 && this.apart(id)) this.#count.run(id)
   }
 
   #failed({ id, attempts, due, error }: Note & { kind: 'failed' }): void {
@@ -303,7 +365,7 @@ export class JournalStore {
 
   #letter({ record, error }: Note & { kind: 'letter' }, now: number): void {
     const { ledger } = this
-    const { lane, peer, scope, event, body } = record
+    const { lane, peer, scope, body } = record
     const place = this.#open(record)
     const said = error.slice(0, longestError)
     const size = sizeOf(record) + said.length
@@ -317,27 +379,21 @@ export class JournalStore {
     ledger.bytes += need
     const bodyId = body ? ++ledger.lastBody : null
     if (body) this.#addBody.run(bodyId, 1, body)
-    this.#add.dead.run(++ledger.lastId, place.id, lane, now, now, size, bodyId, peer, said, scope, event)
+    this.#add.dead.run(++ledger.lastId, place.id, lane, now, now, size, bodyId, peer, said, scope, eventOf(record))
     place.accepted++
     place.dead++
   }
 
   #found(id: number): Found | undefined {
-    return this.#find.get(id) as Found | undefined
+    const row = this.#find.get(id) ?? (this.apart(id) ? this.#find.get(id) : undefined)
+    return row as Found | undefined
   }
 }
 
-function sizeOf({ lane, peer, scope, event }: EncodedRecord): number {
-  return rowBytes + lane.length + peer.length + scope.byteLength + event.byteLength
+function sizeOf({ lane, peer, scope, start, event }: EncodedRecord): number {
+  return rowBytes + lane.length + peer.length + scope.byteLength + (start?.byteLength ?? 0) + event.byteLength
 }
 
 function bodyBytes(length: number): number {
   return rowBytes + length
-}
-
-/** Keys of different protocols are different, and none takes more room than it should. */
-function keyOf({ direction, protocol, key }: EncodedRecord): string | undefined {
-  if (key === undefined) return undefined
-  const short = key.length > longestKey ? createHash('sha256').update(key).digest('base64') : key
-  return `${direction} ${protocol} ${short}`
 }

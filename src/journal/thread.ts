@@ -41,8 +41,7 @@ export class Thread {
 
   post(batch: Batch): void {
     const { parcel } = batch
-    const memory = parcel ? [parcel.calls.buffer, parcel.rows.buffer, parcel.bytes.buffer] : []
-    this.#port.postMessage(batch, memory as ArrayBuffer[]) // the packer made them for this
+    this.#port.postMessage(batch, parcel ? [parcel.rows.buffer, parcel.bytes.buffer] : [])
   }
 
   /** Resolves when it has done what it was told, and ended. */

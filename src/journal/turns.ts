@@ -1,4 +1,5 @@
 /** Whose turn it is: in each lane one after the other, of each rule a bounded number at once. */
+import type { Direction } from '../asgi/delivery.ts'
 import type { Entry, Rule } from './entry.ts'
 import { Line } from './line.ts'
 
@@ -33,6 +34,18 @@ export class Turns {
     this.#stopped = true
   }
 
+  /** The rule of this name; the same one each time. */
+  rule(protocol: string, direction: Direction, route: string): Rule {
+    const key = `${protocol} ${direction} ${route}`
+    let rule = this.#rules.get(key)
+    if (!rule) {
+      // Until one of an earlier process has found its rule nobody knows how many that allows.
+      rule = { protocol, direction, route, limit: 1, running: 0, ready: new Line() }
+      this.#rules.set(key, rule)
+    }
+    return rule
+  }
+
   /** Behind those of its lane that are there. */
   add(entry: Entry): void {
     const behind = entry.lane === '' ? undefined : this.#lanes.get(entry.lane)
@@ -52,14 +65,16 @@ export class Turns {
 
   /** It is the first in its lane. */
   admit(entry: Entry): void {
-    const rule = this.#ruleOf(entry)
+    const { route, isRouted, delivery } = entry
+    if (entry.rule.route !== route) entry.rule = this.rule(entry.rule.protocol, entry.rule.direction, route)
+    const { rule } = entry
+    if (isRouted) rule.limit = delivery?.concurrency ?? this.#parts.concurrency
     if (rule.running >= rule.limit || this.#stopped) this.#wait(entry, rule.ready)
     else this.#begin(entry, rule)
   }
 
   /** What its rule says is known now. */
   learn({ rule, delivery }: Entry): void {
-    if (!rule) return
     rule.limit = delivery?.concurrency ?? this.#parts.concurrency
     this.#goOn(rule)
   }
@@ -67,8 +82,7 @@ export class Turns {
   /** What it was doing is over; with `keepsLane` the next in its lane still waits for it. */
   over(entry: Entry, keepsLane: boolean): void {
     const { rule } = entry
-    if (!rule) return
-    entry.rule = undefined
+    entry.isRunning = false
     rule.running--
     this.#running--
     if (!keepsLane) this.release(entry.lane)
@@ -94,20 +108,8 @@ export class Turns {
   #begin(entry: Entry, rule: Rule): void {
     rule.running++
     this.#running++
-    entry.rule = rule
+    entry.isRunning = true
     this.#parts.begin(entry)
-  }
-
-  #ruleOf({ protocol, direction, route, isRouted, delivery }: Entry): Rule {
-    const key = `${protocol} ${direction} ${route}`
-    let rule = this.#rules.get(key)
-    if (!rule) {
-      // Until one of an earlier process has found its rule nobody knows how many that allows.
-      rule = { limit: 1, running: 0, ready: new Line() }
-      this.#rules.set(key, rule)
-    }
-    if (isRouted) rule.limit = delivery?.concurrency ?? this.#parts.concurrency
-    return rule
   }
 
   #wait(entry: Entry, line: Line<Entry>): void {

@@ -5,6 +5,12 @@ import type { JournalStore } from './store.ts'
 
 /** Rows that one transaction changes. */
 const stepRows = 500
+/** Milliseconds for which a parcel of which something is gone keeps the room of all of it. */
+const parcelAge = 60_000
+/** Pages that are free and stay so: what was used once is used again. */
+const sparePages = 4096
+/** Pages that one step gives back. */
+const stepPages = 500
 /** Of `maxSize`, for the keys. */
 const keyShare = 1 / 8
 
@@ -75,11 +81,35 @@ function isIds(selection: Selection): selection is readonly number[] {
   return Array.isArray(selection)
 }
 
-/** Lets go of what is too old: dead letters, and keys. */
+/** Lets go of what is too old: dead letters, keys, and the room of records that came together with others. */
 export function* sweep(store: JournalStore): Steps {
+  yield* divide(store)
   yield* expire(store)
   yield* forgetKeys(store)
+  yield* shrink(store)
   return undefined
+}
+
+/** What is left of old parcels that are half gone gets rows of its own: else one that waits for days would keep the room of all. */
+function* divide(store: JournalStore): Steps {
+  const { database, parcels } = store
+  const next = database.prepare(
+    'SELECT first FROM gone JOIN parcels ON first = parcel WHERE first > ? AND at <= ? ORDER BY first',
+  )
+  const old = Date.now() - parcelAge
+  for (let last = 0; ;) {
+    const row = next.get(last, old) as { first: number } | undefined
+    if (!row) return undefined
+    last = row.first
+    const kept = parcels.find(last)
+    if (!kept || kept.left > kept.count / 2) continue
+    for (const ids of inPages(kept.ids())) {
+      store.write(() => {
+        for (const id of ids) store.apart(id)
+      })
+      yield undefined
+    }
+  }
 }
 
 function* expire(store: JournalStore): Steps {
@@ -116,9 +146,22 @@ function* forgetKeys(store: JournalStore): Steps {
     const gone = rows.filter(({ at }) => at <= old)
     if (gone.length > 0) {
       store.write(() => {
-        for (const { key } of gone) store.forget(key)
+        for (const { key } of gone) store.keys.forget(key)
       })
     }
     yield undefined
   }
+}
+
+/** Gives the disk back what is free, when that is most of the file. A file that was begun by the version before keeps it. */
+function* shrink({ database }: JournalStore): Steps {
+  const number = (pragma: string) => Number(database.prepare(`PRAGMA ${pragma}`).get()?.[pragma])
+  for (let free = number('freelist_count'); free > sparePages && free > number('page_count') / 2;) {
+    database.exec(`PRAGMA incremental_vacuum(${stepPages})`)
+    const left = number('freelist_count')
+    if (left === free) return undefined
+    free = left
+    yield undefined
+  }
+  return undefined
 }

@@ -58,8 +58,7 @@ class Desk {
     const { lastId, bytes } = this.#store.ledger
     const answer: Answer = {
       batches,
-      results: [],
-      failures: [],
+      outcomes: [],
       ...committed,
       lastId,
       bytes,

@@ -2,15 +2,18 @@
 import { rm } from 'node:fs/promises'
 import type { ChannelLayer } from '../asgi/channel-layer.ts'
 import type { Log } from '../asgi/context.ts'
-import type { DeliveryJournal, StoredRecord } from '../asgi/delivery.ts'
+import type { AttemptSettled, DeliveryJournal, StoredRecord } from '../asgi/delivery.ts'
 import type { Event, Protocol } from '../asgi/protocol.ts'
 import { bury } from '../journal/bury.ts'
-import { Dispatcher, type AttemptOptions, type DispatcherParts, type Target } from '../journal/dispatcher.ts'
+import { peerOf } from '../journal/codec.ts'
+import type { AttemptOptions, Target } from '../journal/attempts.ts'
+import { Dispatcher, type DispatcherParts } from '../journal/dispatcher.ts'
 import { journalFolder, journalNumbers } from '../journal/folders.ts'
 import { Journal } from '../journal/journal.ts'
 import { journalOptions, type JournalOptions } from '../journal/options.ts'
 import type { DeadLetter } from '../layers/limits.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
+import { whenSettled } from '../runtime/settled.ts'
 import { unrouted } from '../runtime/unrouted.ts'
 
 interface Keeping {
@@ -123,7 +126,8 @@ export class Deliveries {
   bury(scope: Protocol['scope'], event: Event, error: unknown): void {
     const { id, type, route } = scope
     const { journal, log } = this.#parts
-    log.error({ scope: id, protocol: type, route, event: event.type, err: error }, `an event failed: ${reason(error)}`)
+    const fields = { scope: id, protocol: type, route, peer: peerOf(scope), event: event.type, err: error }
+    log.error(fields, `an event failed: ${reason(error)}`)
     if (!journal) return
     const record = { direction: 'in', scope: unrouted(scope), event } as const
     bury({ journal, log }, record, { placing: { protocol: type, route, lane: '' }, error })
@@ -146,7 +150,9 @@ export class Deliveries {
 
   /** A dead letter of a named channel is sent there once more. */
   readonly #channel: Target = {
-    deliver: ({ scope, event }: StoredRecord) => this.#parts.layer.send(String(Reflect.get(scope, 'channel')), event),
+    deliver: ({ scope, event }: StoredRecord, settled: AttemptSettled) => {
+      whenSettled(this.#parts.layer.send(String(Reflect.get(scope, 'channel')), event), settled)
+    },
   }
 }
 
@@ -179,6 +185,9 @@ export async function flushed(journal: Journal, signal: AbortSignal): Promise<vo
 
 const noJournal: DeliveryJournal = {
   accept: () => Promise.reject(new SignalboxError('journal_failed', 'this process has no journal')),
+  put: (_, depositor) => {
+    queueMicrotask(() => depositor.refused(new SignalboxError('journal_failed', 'this process has no journal')))
+  },
   bury: () => undefined,
   attempted: () => Promise.resolve(),
 }

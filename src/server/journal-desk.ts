@@ -1,6 +1,6 @@
 /** The journal for people: what is asked of it and what it answers, as plain JSON. */
 import { z } from 'zod'
-import { decode } from '../journal/codec.ts'
+import { decodeReadable, type ReadRecord } from '../journal/codec.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Counts, ListedRecord, RecordFilter, Selection } from '../journal/messages.ts'
 import { SignalboxError } from '../runtime/errors.ts'
@@ -64,6 +64,8 @@ export interface RecordPage extends RecordLine {
   readonly event: unknown
   /** What belongs to it as a whole, such as a mail. */
   readonly body?: unknown
+  /** Why some of it cannot be read; that is shown as its bytes to whoever asks for addresses, else as how many they are. */
+  readonly unreadable?: string
 }
 
 export interface Touched {
@@ -95,8 +97,8 @@ export class JournalDesk {
     const { id, reveal } = parsed(showQuestion, question)
     const shown = await this.#journal.show(id)
     if (!shown) throw new SignalboxError('bad_message', `found no record ${id}: it was handled, or taken out`)
-    const { scope, event, body } = decode(shown)
-    return mask({ ...lineOf(shown), ...(readable({ scope, event, ...(body && { body }) }) as Content) }, reveal)
+    const content = decodeReadable(shown)
+    return mask({ ...lineOf(shown), ...(readable(reveal ? content : withoutBytes(content)) as Content) }, reveal)
   }
 
   /** Dead letters are tried again, from their first attempt on. */
@@ -110,10 +112,14 @@ export class JournalDesk {
   }
 }
 
-interface Content {
-  readonly scope: unknown
-  readonly event: unknown
-  readonly body?: unknown
+type Content = Pick<RecordPage, 'scope' | 'event' | 'body' | 'unreadable'>
+
+/** In bytes that cannot be read nothing can be masked. */
+function withoutBytes(content: ReadRecord): Content {
+  if (content.unreadable === undefined) return content
+  const { scope, event, ...rest } = content
+  const hidden = (part: unknown) => (ArrayBuffer.isView(part) ? `${part.byteLength} bytes` : part)
+  return { scope: hidden(scope), event: hidden(event), ...rest }
 }
 
 /** @throws SignalboxError `bad_message` */

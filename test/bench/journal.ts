@@ -10,10 +10,10 @@ import { silentLog } from '../../src/runtime/log.ts'
 
 const [side = '', seconds = '1'] = process.argv.slice(2)
 const time = Number(seconds) * 1000
-/** Records that wait for their commit at once: 32 connections with 20 publishes each. */
-const inFlight = 640
+const connections = 32
+/** Records that wait for their commit at once: 20 publishes of each connection. */
+const inFlight = 20 * connections
 const folder = mkdtempSync(path.join(tmpdir(), 'signalbox-bench-'))
-const payload = Buffer.from('21.5')
 
 /** Calls `lot`, which says how many it did, until the time is up; answers how many a second. */
 async function rate(lot: () => number | Promise<number>): Promise<number> {
@@ -25,15 +25,21 @@ async function rate(lot: () => number | Promise<number>): Promise<number> {
 
 async function byJournal(): Promise<number> {
   await using journal = await Journal.open({ folder, ...journalOptions.parse({}) }, silentLog)
-  const scope = { type: 'mqtt', client: null, server: null }
-  const event = { type: 'mqtt.publish', topic: 'sensors/1/temperature', payload, qos: 1, retain: false, dup: false }
-  const record = { direction: 'in', scope, event } as const
-  const one = async () => {
-    const [accepted] = await journal.accept([encode(record, { protocol: 'mqtt', route: 'a.yaml:1', lane: '1' })])
+  const devices = Array.from({ length: connections }, (_, number) => ({
+    scope: { type: 'mqtt', client: ['192.0.2.1', 40_000 + number], server: null } as const,
+    topic: `sensors/${number}/temperature`,
+    placing: { protocol: 'mqtt', route: 'a.yaml:1', lane: `device-${number}` },
+  }))
+  let reading = 0
+  const publish = async ({ scope, topic, placing }: (typeof devices)[number]) => {
+    const payload = Buffer.from(`{"celsius":${reading++ % 100}}`)
+    const event = { type: 'mqtt.publish', topic, payload, qos: 1, retain: false, dup: false }
+    const [accepted] = await journal.accept([encode({ direction: 'in', scope, event }, placing)])
     if (accepted?.id !== undefined) journal.handled(accepted.id)
   }
+  const lot = Array.from({ length: inFlight / connections }, () => devices).flat()
   return await rate(async () => {
-    await Promise.all(Array.from({ length: inFlight }, one))
+    await Promise.all(lot.map(publish))
     return inFlight
   })
 }

@@ -68,7 +68,7 @@ const answers = (senders: readonly Sender[]): string =>
 async function settled(data: string): Promise<void> {
   for (;;) {
     const database = new DatabaseSync(path.join(data, 'journal.sqlite'), { readOnly: true })
-    const row = database.prepare(`SELECT count(*) AS waiting FROM waiting`).get()
+    const row = database.prepare(`SELECT coalesce(sum(waiting), 0) AS waiting FROM places`).get()
     database.close()
     if (row?.['waiting'] === 0) return
     await sleep(50)

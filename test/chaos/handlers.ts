@@ -31,8 +31,9 @@ async function handle(scope: Scope, event: string): Promise<void> {
   if (Math.random() * 100 < failures) throw new Error('this attempt fails')
   const { type: protocol, attempt = 1, redelivered = false, state } = scope
   const note: Note = { protocol, event, attempt, redelivered }
-  // What was written stays when the process is killed: the file is the system's by then.
-  appendFileSync(path.join(String(state['data']), 'handled.jsonl'), `${JSON.stringify(note)}\n`)
+  // What was written stays when the process is killed: the file is the system's by then. What a full disk cuts off is an attempt
+  // that failed, and a line of its own.
+  appendFileSync(path.join(String(state['data']), 'handled.jsonl'), `\n${JSON.stringify(note)}`)
 }
 
 function hash(text: string): number {

@@ -46,8 +46,9 @@ export async function judge(data: string, answered: ReadonlySet<string>): Promis
 }
 
 function notesIn(data: string): Note[] {
-  const lines = readFileSync(path.join(data, 'handled.jsonl'), 'utf8').trimEnd().split('\n')
-  return lines.map((line) => JSON.parse(line) as Note)
+  const lines = readFileSync(path.join(data, 'handled.jsonl'), 'utf8').split('\n')
+  // Others were cut off by a full disk.
+  return lines.filter((line) => line.endsWith('}')).map((line) => JSON.parse(line) as Note)
 }
 
 /** The events that are dead letters: each names itself somewhere. */

@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { Readable } from 'node:stream'
 import type { NewRecord } from '../../src/asgi/delivery.ts'
 import { runCommandLine } from '../../src/cli/program.ts'
@@ -43,7 +44,7 @@ const open = (folder: string): Promise<Journal> =>
 async function signalbox(folder: string, ...line: readonly string[]): Promise<Ended> {
   let [out, error] = ['', '']
   const code = await runCommandLine(['journal', ...line], {
-    registry: toyRegistry,
+    loadRegistry: () => Promise.resolve(toyRegistry),
     output: { out: (text) => (out += `${text}\n`), error: (text) => (error += `${text}\n`) },
     environment: {},
     folder,
@@ -98,6 +99,20 @@ describe('show', () => {
     expect(out).toContain('error: a…@example.org is unknown')
     expect(out).toContain('"base64": "AAEC"')
     expect(out).toContain('body:\nSubject: Fire')
+  })
+
+  test('gives what can be read of a damaged record, and says why the rest cannot', async () => {
+    await using made = await newFolder()
+    const database = new DatabaseSync(path.join(made.folder, 'data', 'journal.sqlite'))
+    database.exec(`UPDATE dead SET event = CAST('+14155550111' AS BLOB) WHERE id = 2`)
+    database.close()
+    const { code, out } = await signalbox(made.folder, 'show', '2', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({ id: 2, scope: { from: '+1…11' }, event: '12 bytes' })
+    expect(JSON.parse(out)).toHaveProperty('unreadable', expect.stringContaining('event: '))
+    const revealed = await signalbox(made.folder, 'show', '2', '--reveal')
+    expect(revealed.out).toContain('unreadable: event: ')
+    expect(revealed.out).toContain('+14155550111')
   })
 
   test('shows addresses and numbers to whoever asks for them', async () => {

@@ -15,6 +15,7 @@ import { hasCode, permanent } from '../../src/runtime/errors.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { Gateway } from '../../src/server/gateway.ts'
 import { deadIn } from '../support/letters.ts'
+import { readableLog } from '../journal/support.ts'
 import { drivers, type Driver } from './drivers.ts'
 
 const clean: (() => Promise<unknown>)[] = []
@@ -23,6 +24,7 @@ afterEach(async () => {
 })
 
 interface Note {
+  readonly scopeId: string
   readonly text: string
   readonly attempt: number
   readonly redelivered: boolean
@@ -38,7 +40,7 @@ function noting(driver: Driver, notes: Note[], act: (note: Note) => unknown): Ap
         if (event.type.endsWith('.disconnect')) return
         const text = driver.said(event)
         if (text === undefined) continue
-        const note = { text, attempt, redelivered }
+        const note = { scopeId: scope.id, text, attempt, redelivered }
         notes.push(note)
         await act(note)
       }
@@ -56,12 +58,16 @@ async function newFolder(): Promise<string> {
 }
 
 interface Settings {
+  readonly log?: typeof silentLog
   readonly data?: string
   readonly drainTimeout?: number
   readonly act?: (note: Note) => unknown
 }
 
-async function start(driver: Driver, { act = () => undefined, drainTimeout = 2000, ...rest }: Settings) {
+async function start(
+  driver: Driver,
+  { act = () => undefined, drainTimeout = 2000, log = silentLog, ...rest }: Settings,
+) {
   const data = rest.data ?? (await newFolder())
   const notes: Note[] = []
   const options = { ...journalOptions.parse({}), attempts: 3, backoff: 5 }
@@ -83,7 +89,7 @@ async function start(driver: Driver, { act = () => undefined, drainTimeout = 200
       drainTimeout,
       journal: options,
     },
-    { definitions: [driver.definition], layer: new MemoryLayer(), log: silentLog, journal },
+    { definitions: [driver.definition], layer: new MemoryLayer(), log, journal },
   )
   clean.push(() => gateway.close())
   const url = gateway.listeners[0]?.urls[0] ?? ''
@@ -125,7 +131,27 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
     const { say, notes, idle } = await start(driver, { act })
     expect(await say('one')).toBe(positive)
     expect(await idle(1)).toMatchObject({ handled: 1, dead: 0 })
-    expect(notes).toEqual([1, 2, 3].map((attempt) => ({ text: 'one', attempt, redelivered: false })))
+    expect(notes).toMatchObject([1, 2, 3].map((attempt) => ({ text: 'one', attempt, redelivered: false })))
+  })
+
+  test('a failure is one line with the scope that failed, its rule and its peer', async () => {
+    const act = () => {
+      throw permanent(new Error('not ours'))
+    }
+    const { log, lines } = readableLog()
+    const { say, notes, idle } = await start(driver, { act, log })
+    expect(await say('one')).toBe(positive)
+    await idle(1)
+    const [line, ...more] = lines.filter(({ record }) => record !== undefined)
+    expect(more).toEqual([])
+    expect(line).toMatchObject({
+      scope: notes[0]?.scopeId,
+      protocol: driver.name,
+      peer: expect.any(String),
+      attempt: 1,
+    })
+    expect(line).toHaveProperty('route')
+    expect(line?.msg).toBe('an event is a dead letter: not ours')
   })
 
   test('what it fails on each time, or once for good, is a dead letter with the error', async () => {
@@ -157,7 +183,7 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
     await before.journal.close()
     const { notes, idle } = await start(driver, { data })
     expect(await idle(1)).toMatchObject({ handled: 1, dead: 0 })
-    expect(notes).toEqual([{ text: 'one', attempt: 1, redelivered: true }])
+    expect(notes).toMatchObject([{ text: 'one', attempt: 1, redelivered: true }])
   })
 
   test('while the journal cannot be written nobody gets a positive answer; then all is as before', async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import type { Event } from '../../src/asgi/protocol.ts'
-import { decode, encode } from '../../src/journal/codec.ts'
+import { decode, encode, eventOf } from '../../src/journal/codec.ts'
 import type { EncodedRecord } from '../../src/journal/messages.ts'
 import { Packer, unpack } from '../../src/journal/parcel.ts'
 import { record } from './support.ts'
@@ -12,9 +12,10 @@ const scope = { type: 'mqtt', client: ['127.0.0.1', 4000] as const, server: null
 
 function again(event: object, given: object = scope) {
   const encoded = encode({ direction: 'in', scope: given as typeof scope, event: event as Event }, placing)
-  return decode({ id: 1, ...encoded })
+  return decode({ id: 1, ...encoded, event: eventOf(encoded) })
 }
 
+const bytesOf = (...given: number[]) => Buffer.from(given)
 const bytes = fc.uint8Array().map((given) => Buffer.from(given))
 const leaf = fc.oneof(fc.string(), fc.double(), fc.boolean(), fc.constant(null), fc.constant(undefined), bytes)
 const { value } = fc.letrec((tie) => ({
@@ -41,6 +42,37 @@ describe('a record comes back as it was', () => {
       params: fc.dictionary(fc.string(), fc.string()),
     })
     fc.assert(fc.property(simple, (event) => void expect(again(event).event).toEqual(event)))
+  })
+
+  test('after others of its scope that are alike, or nearly', () => {
+    const little = fc.constantFrom(undefined, null, 0, -0, 1, '', 'a', true, {}, { a: 'a' }, { a: 'b' }, { b: 'a' }, [])
+    const event = fc.record(
+      { type: fc.constantFrom('a', 'b'), payload: fc.oneof(bytes, little), more: fc.oneof(little, bytes) },
+      { requiredKeys: ['payload'] },
+    )
+    fc.assert(
+      fc.property(fc.array(event), (events) => {
+        const mine = { ...scope }
+        for (const one of events) expect(again(one, mine).event).toEqual(one)
+      }),
+    )
+    const own = JSON.parse('{"__proto__": {}, "payload": 1}') as object
+    const mine = { ...scope }
+    const alike = [
+      { params: {}, payload: bytesOf(1) },
+      { ...own, payload: bytesOf(2) },
+      { x: undefined, payload: bytesOf(3) },
+    ]
+    for (const one of alike) expect(again(one, mine).event).toEqual(one)
+  })
+
+  test('though what it was made of was changed since: the event before it is remembered as it was', () => {
+    const params = { room: 'kitchen' }
+    const mine = { ...scope }
+    for (const room of ['kitchen', 'hall', 'hall']) {
+      params.room = room
+      expect(again({ params, payload: bytesOf(1) }, mine).event).toEqual({ params: { room }, payload: bytesOf(1) })
+    }
   })
 
   test('with names and values that JSON changes', () => {
@@ -98,6 +130,19 @@ const someRecord = fc
   )
   .map(record)
 
+test('what events of one scope have in common goes to the worker once', () => {
+  const event = { type: 'mqtt.publish', topic: 'sensors/1/temperature', qos: 1, retain: false, params: {} }
+  const records = Array.from({ length: 100 }, (_, number) =>
+    encode({ direction: 'in', scope, event: { ...event, payload: bytesOf(number) } as Event }, placing),
+  )
+  const packer = new Packer()
+  packer.add(records)
+  const parcel = packer.take()
+  expect(parcel.bytes.byteLength).toBeLessThan(600)
+  const decoded = unpack(parcel)[0]?.map((one) => decode({ id: 1, ...one, event: eventOf(one) }).event)
+  expect(decoded).toEqual(records.map((_, number) => ({ ...event, payload: bytesOf(number) })))
+})
+
 test('parcels bring what was put in, and records of a call share their bodies', () => {
   const packer = new Packer()
   fc.assert(
@@ -116,6 +161,8 @@ test('parcels bring what was put in, and records of a call share their bodies', 
   )
 })
 
-function readable({ scope, event, body, key, ...rest }: EncodedRecord) {
-  return { ...rest, key, scope: [...scope], event: [...event], body: body && [...body] }
+function readable({ scope, start, event, body, key, mayRepeat, ...rest }: EncodedRecord) {
+  const content = { scope: [...scope], start: start && [...start], event: [...event], body: body && [...body] }
+  // Without a key there is nothing that could repeat.
+  return { ...rest, ...content, key, mayRepeat: key === undefined || mayRepeat }
 }

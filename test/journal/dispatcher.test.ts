@@ -7,12 +7,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import type { DeliveryOptions, NewRecord, StoredRecord } from '../../src/asgi/delivery.ts'
+import type { Log } from '../../src/asgi/context.ts'
+import type { AttemptSettled, DeliveryOptions, NewRecord, StoredRecord } from '../../src/asgi/delivery.ts'
 import { Dispatcher, type DispatcherParts } from '../../src/journal/dispatcher.ts'
 import { Journal } from '../../src/journal/journal.ts'
 import { journalOptions } from '../../src/journal/options.ts'
 import { SignalboxError, permanent } from '../../src/runtime/errors.ts'
 import { silentLog } from '../../src/runtime/log.ts'
+import { whenSettled } from '../../src/runtime/settled.ts'
+import { readableLog } from './support.ts'
 
 const folders: string[] = []
 const closers: (() => Promise<unknown>)[] = []
@@ -38,20 +41,23 @@ interface Process {
 interface StartOptions extends Partial<DispatcherParts['options']>, Pick<DispatcherParts, 'limits'> {
   /** What the one rule says now. */
   readonly rule?: DeliveryOptions
+  readonly log?: Log
+  /** Makes the attempts in the place of `deliver`. */
+  readonly target?: (record: StoredRecord, settled: AttemptSettled) => void
 }
 
 type Deliver = (record: StoredRecord) => Promise<void>
 
 async function start(folder: string, deliver: Deliver, options: StartOptions = {}): Promise<Process> {
-  const { limits, rule, ...attempts } = options
+  const { limits, rule, log = silentLog, target, ...attempts } = options
   const settings = { ...journalOptions.parse({}), backoff: 1, maxBackoff: 5, ...attempts }
   const journal = await Journal.open({ folder, ...settings }, silentLog)
   const dispatcher = new Dispatcher({
     journal,
-    log: silentLog,
+    log,
     options: settings,
     ...(limits && { limits }),
-    target: () => ({ deliver }),
+    target: () => ({ deliver: target ?? ((stored, settled) => whenSettled(deliver(stored), settled)) }),
     resolve: () => ({ rules: [], params: {}, route: 'a.yaml:1', ...(rule && { delivery: rule }) }),
   })
   journal.watch(dispatcher)
@@ -132,6 +138,99 @@ test('what is accepted is delivered as it was, with what only this process has o
   attempts.begun[0]?.end.resolve()
   await process.dispatcher.of('toy').attempted(id)
   expect(await counts(process)).toEqual({ accepted: 1, handled: 1, waiting: 0, dead: 0 })
+})
+
+/** What became of a record that was put. */
+function putInto({ dispatcher }: Process, one: NewRecord): Promise<number> {
+  return new Promise((resolve, reject) => {
+    dispatcher.of('toy').put(one, { stored: resolve, refused: reject })
+  })
+}
+
+describe('without a promise', () => {
+  test('a record is stored and delivered as any other, and whoever put it is told its id', async () => {
+    const attempts = new Attempts()
+    const process = await start(newFolder(), attempts.deliver)
+    const id = await putInto(process, record('one', { key: 'once' }))
+    await attempts.count(1)
+    expect(attempts.begun[0]?.record).toMatchObject({ id, event: { text: 'one' }, attempt: 1 })
+    expect(await putInto(process, record('one', { key: 'once' }))).toBe(id)
+    attempts.begun[0]?.end.resolve()
+    await process.dispatcher.of('toy').attempted(id)
+    expect(await counts(process)).toEqual({ accepted: 1, handled: 1, waiting: 0, dead: 0 })
+  })
+
+  test('records of one lane that come in one turn, some with a promise and some without, keep their order', async () => {
+    const texts: string[] = []
+    const deliver: Deliver = async (stored) => void texts.push(textOf(stored))
+    const process = await start(newFolder(), deliver)
+    const all = Array.from({ length: 20 }, (_, index) => record(String(index), { lane: 'a' }))
+    await Promise.all(all.map((one, index) => (index % 3 === 0 ? process.accept(one) : putInto(process, one))))
+    while ((await counts(process)).waiting > 0) await process.journal.flush()
+    expect(texts).toEqual(all.map((_, index) => String(index)))
+  })
+
+  test('whoever put it is told of a refusal when `put` has returned', async () => {
+    const process = await start(newFolder(), () => Promise.resolve())
+    const bad = record('bad', { event: { type: 'toy.text', text: () => 'no data' } as unknown as NewRecord['event'] })
+    const refusals: unknown[] = []
+    const refused = Promise.withResolvers<void>()
+    const depositor = {
+      stored: () => undefined,
+      refused(error: unknown) {
+        refusals.push(error)
+        refused.resolve()
+      },
+    }
+    process.dispatcher.of('toy').put(bad, depositor)
+    expect(refusals).toEqual([])
+    await refused.promise
+    expect(refusals).toMatchObject([{ code: 'journal_failed' }])
+    await process.leave()
+    await expect(putInto(process, record('late'))).rejects.toMatchObject({ code: 'journal_failed' })
+  })
+
+  test('one who fails on what it is told keeps nobody else from being told', async () => {
+    const { log, lines } = readableLog()
+    const process = await start(newFolder(), () => Promise.resolve())
+    const journal = await Journal.open({ folder: newFolder(), ...journalOptions.parse({}) }, log)
+    closers.push(() => journal.close())
+    const dispatcher = new Dispatcher({
+      journal,
+      log,
+      options: journalOptions.parse({}),
+      target: () => undefined,
+      resolve: () => undefined,
+    })
+    await dispatcher.prepare()
+    await dispatcher.start()
+    const stored = () => {
+      throw new Error('not my day')
+    }
+    dispatcher.of('toy').put(record('one'), { stored, refused: stored })
+    await putInto({ ...process, dispatcher }, record('two'))
+    expect(lines.map(({ msg }) => msg)).toContain('who was told by the journal failed')
+    expect(await journal.counts()).toMatchObject({ accepted: 2 })
+  })
+})
+
+test('however many of one lane are over as soon as they begin, each is handled once and in order', async () => {
+  const texts: string[] = []
+  const { promise: begun, resolve: hold } = Promise.withResolvers<AttemptSettled>()
+  const target = (stored: StoredRecord, settled: AttemptSettled) => {
+    // The others stand behind the first one.
+    if (texts.push(textOf(stored)) === 1) return hold(settled)
+    settled()
+    settled(new Error('said twice'))
+  }
+  const process = await start(newFolder(), () => Promise.resolve(), { target })
+  const all = Array.from({ length: 20_000 }, (_, index) => record(String(index), { lane: 'a' }))
+  await process.accept(...all)
+  const settled = await begun
+  settled()
+  while ((await counts(process)).waiting > 0) await process.journal.flush()
+  expect(texts).toEqual(all.map((_, index) => String(index)))
+  expect(await counts(process)).toEqual({ accepted: 20_000, handled: 20_000, waiting: 0, dead: 0 })
 })
 
 describe('order', () => {
@@ -255,6 +354,21 @@ test('of one rule no more are handled at once than it says, and other rules do n
   attempts.begun[0]?.end.resolve()
   await attempts.count(4)
   expect(attempts.texts[3]).toBe('s2')
+})
+
+test('a failure is one line with the scope, the rule, the peer and the record', async () => {
+  const { log, lines } = readableLog()
+  const target = ({ attempt }: StoredRecord, settled: AttemptSettled) =>
+    settled(new Error(`no ${attempt}`), `scope-${attempt}`)
+  const process = await start(newFolder(), () => Promise.resolve(), { target, log, attempts: 2 })
+  const scope = { type: 'toy', client: ['192.0.2.7', 4711] as const, server: null }
+  const [id = 0] = await process.accept(record('poison', { scope }))
+  while ((await counts(process)).dead === 0) await process.journal.flush()
+  const known = { record: id, protocol: 'toy', route: 'a.yaml:1', peer: '192.0.2.7:4711' }
+  expect(lines.filter(({ level }) => level >= 40)).toMatchObject([
+    { ...known, level: 40, scope: 'scope-1', attempt: 1, msg: expect.stringMatching(/^an event failed.*no 1$/) },
+    { ...known, level: 50, scope: 'scope-2', attempt: 2, msg: 'an event is a dead letter: no 2' },
+  ])
 })
 
 describe('the next process', () => {
@@ -428,19 +542,66 @@ describe('trouble', () => {
     attempts.begun[1]?.end.resolve()
   })
 
+  test('however many wait for another attempt, new ones do not wait for them', async () => {
+    const attempts = new Attempts()
+    const limits = { entries: 2, page: 2 }
+    const process = await start(newFolder(), attempts.deliver, { backoff: 60_000, maxBackoff: 60_000, limits })
+    for (let number = 1; number <= 10; number++) {
+      const [id = 0] = await process.accept(record(String(number), { lane: 'a' }))
+      await attempts.count(number)
+      attempts.begun[number - 1]?.end.reject(new Error('not yet'))
+      await process.dispatcher.of('toy').attempted(id)
+    }
+    expect(attempts.texts).toEqual(Array.from({ length: 10 }, (_, index) => String(index + 1)))
+    expect(await counts(process)).toEqual({ accepted: 10, handled: 0, waiting: 10, dead: 0 })
+  })
+
+  test('those that wait for another attempt on disk have it, and are counted through', async () => {
+    let left = 30
+    const process = await start(
+      newFolder(),
+      () => (left-- > 0 ? Promise.reject(new Error('not yet')) : Promise.resolve()),
+      { limits: { entries: 2, page: 2 }, attempts: 100 },
+    )
+    await process.accept(...Array.from({ length: 15 }, (_, index) => record(String(index))))
+    while ((await counts(process)).waiting > 0) await process.journal.flush()
+    expect(await counts(process)).toEqual({ accepted: 15, handled: 15, waiting: 0, dead: 0 })
+    expect(left).toBe(-15)
+  })
+
+  test('after a restart those that wait for another attempt keep nobody waiting', async () => {
+    const folder = newFolder()
+    const patient = { backoff: 60_000, maxBackoff: 60_000, limits: { entries: 2, page: 2 } }
+    const first = await start(folder, () => Promise.reject(new Error('not yet')), patient)
+    const ids = await first.accept(...Array.from({ length: 10 }, (_, index) => record(String(index))))
+    for (const id of ids) await first.dispatcher.of('toy').attempted(id)
+    await counts(first)
+    await first.leave()
+    const attempts = new Attempts()
+    const second = await start(folder, attempts.deliver, patient)
+    await second.accept(record('new'))
+    await attempts.count(1)
+    expect(attempts.texts).toEqual(['new'])
+    attempts.begun[0]?.end.resolve()
+  })
+
   test('when all that memory has room for is taken out, what is on disk comes', async () => {
     const attempts = new Attempts()
     const limits = { entries: 2, page: 2 }
     const process = await start(newFolder(), attempts.deliver, { backoff: 60_000, maxBackoff: 60_000, limits })
-    const ids = await process.accept(record('1'), record('2'))
-    await attempts.count(2)
-    for (const { end } of attempts.begun) end.reject(new Error('not yet'))
-    for (const id of ids) await process.dispatcher.of('toy').attempted(id)
+    const lanes = ['a', 'b', 'c', 'd']
+    const held = lanes.map((lane) => record(lane, { direction: 'out', lane }))
+    const ids = await process.accept(...held)
+    for (const [index, id] of ids.entries()) {
+      await attempts.count(index + 1)
+      attempts.begun[index]?.end.reject(new Error('not yet'))
+      await process.dispatcher.of('toy').attempted(id)
+    }
     await process.accept(record('3'))
     await process.journal.discard(ids)
-    await attempts.count(3)
-    expect(attempts.texts[2]).toBe('3')
-    attempts.begun[2]?.end.resolve()
+    await attempts.count(5)
+    expect(attempts.texts[4]).toBe('3')
+    attempts.begun[4]?.end.resolve()
   })
 
   test('of many dead letters that are tried again no more are in memory than there is room for, and all are tried', async () => {

@@ -1,9 +1,10 @@
 /** The store against a simple model: whatever is done to it, in whatever order, and with what comes to nothing in between. */
-import { test, expect } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { decode, eventOf } from '../../src/journal/codec.ts'
 import { openFile } from '../../src/journal/file.ts'
-import { commitGroup } from '../../src/journal/group.ts'
-import type { EncodedRecord, Note, RecordFilter, RecordState, Tally } from '../../src/journal/messages.ts'
+import { commitGroup, type Committed } from '../../src/journal/group.ts'
+import type { EncodedRecord, Note, Parcel, RecordFilter, RecordState, Tally } from '../../src/journal/messages.ts'
 import { Packer } from '../../src/journal/parcel.ts'
 import { Reader } from '../../src/journal/reader.ts'
 import { JournalStore } from '../../src/journal/store.ts'
@@ -11,6 +12,8 @@ import { discard, retry, sweep } from '../../src/journal/work.ts'
 import { day, Folder, record } from './support.ts'
 
 const routes = ['gateway.yaml:3', 'gateway.yaml:9']
+/** Each start belongs to a scope. */
+const starts = [Buffer.from('start '), Buffer.from('beginning ')]
 const bodies = [Buffer.from('a whole mail'), Buffer.from('another')]
 const limits = { maxSize: 3000, deadLetterAge: 30 * day, dedupeWindow: day }
 
@@ -37,8 +40,8 @@ class Model {
 
   add(given: EncodedRecord, state: RecordState, error = ''): number {
     const id = ++this.lastId
-    const { route, event, body, key } = given
-    const content = { route, event: Buffer.from(event).toString(), body: body as Buffer | undefined }
+    const { route, body, key } = given
+    const content = { route, event: Buffer.from(eventOf(given)).toString(), body: body as Buffer | undefined }
     this.records.set(id, { ...content, state, attempts: 0, due: 0, error })
     if (key !== undefined && state === 'waiting') this.keys.set(key, id)
     this.tally.accepted++
@@ -80,9 +83,7 @@ class Pair implements Disposable {
   }
 
   accept(calls: readonly EncodedRecord[][]) {
-    const packer = new Packer()
-    for (const call of calls) packer.add(call)
-    return commitGroup(this.store, [{ parcel: packer.take() }])
+    return commitGroup(this.store, [{ parcel: parcelOf(calls) }])
   }
 
   note(list: readonly Note[]) {
@@ -122,9 +123,11 @@ class Pair implements Disposable {
   }
 
   #bytes(): unknown {
-    const sum = `SELECT (SELECT coalesce(sum(size), 0) FROM (SELECT size FROM waiting UNION ALL SELECT size FROM dead))
-      + (SELECT coalesce(sum(length(data) + 100), 0) FROM bodies) AS bytes`
-    return this.store.database.prepare(sum).get()?.['bytes']
+    const bodyBytes = this.store.database
+      .prepare('SELECT coalesce(sum(length(data) + 100), 0) AS sum FROM bodies')
+      .get()
+    const listed = finish(new Reader(this.store).list({ limit: 1000 }))
+    return listed.reduce((sum, { size }) => sum + size, Number(bodyBytes?.['sum']))
   }
 
   #open(): JournalStore {
@@ -133,6 +136,24 @@ class Pair implements Disposable {
     database.exec('PRAGMA synchronous = OFF')
     return new JournalStore(database, { ...limits, maxSize: this.#maxSize })
   }
+}
+
+/** What the calls of the one parcel of this answer were told: the ids of each record, 0 for a call that failed. */
+function resultsOf(answer: Committed | undefined, records = 0): number[] {
+  const [outcome] = answer?.outcomes ?? []
+  if (typeof outcome === 'number') return Array.from({ length: records }, (_, index) => outcome + index)
+  return [...(outcome?.results ?? [])]
+}
+
+function failuresOf(answer: Committed | undefined) {
+  const [outcome] = answer?.outcomes ?? []
+  return typeof outcome === 'object' ? outcome.failures : []
+}
+
+function parcelOf(given: readonly (readonly EncodedRecord[])[]): Parcel {
+  const packer = new Packer()
+  for (const call of given) packer.add(call)
+  return packer.take()
 }
 
 function sumOf({ handled, waiting, dead, discarded, expired }: Tally): number {
@@ -164,19 +185,37 @@ const someRecord = fc
   )
   .map((given) => record(given))
 
+/** As most are: those of a turn are kept together. */
+const plainRecord = fc
+  .record(
+    {
+      route: fc.constantFrom(...routes),
+      key: fc.constantFrom('k1', 'k2', 'k3'),
+      mayRepeat: fc.constant(false),
+      start: fc.constantFrom(...starts),
+      event: text.map((given) => Buffer.from(given)),
+    },
+    { requiredKeys: ['route', 'event'] },
+  )
+  .map((given) =>
+    record({ ...given, ...(given.start && { scope: Buffer.from(`scope of ${given.start.toString()}`) }) }),
+  )
+
+const calls = (one: fc.Arbitrary<EncodedRecord>) =>
+  fc.array(fc.array(one, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 3 })
+
 const accept = fc
-  .array(fc.array(someRecord, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 3 })
-  .map((calls): Step => (pair) => {
-    const answer = pair.accept(calls)
-    const results = [...(answer?.results ?? [])]
-    for (const call of calls) {
+  .oneof({ weight: 2, arbitrary: calls(plainRecord) }, calls(someRecord), calls(fc.oneof(plainRecord, someRecord)))
+  .map((given): Step => (pair) => {
+    const results = resultsOf(pair.accept(given), given.flat().length)
+    for (const call of given) {
       if (results[0] === 0) {
         results.shift()
         continue
       }
-      for (const given of call) {
-        const known = pair.model.known(given.key, given.mayRepeat)
-        const expected = known === undefined ? pair.model.add(given, 'waiting') : -known
+      for (const each of call) {
+        const known = pair.model.known(each.key, each.mayRepeat)
+        const expected = known === undefined ? pair.model.add(each, 'waiting') : -known
         expect(results.shift()).toBe(expected)
       }
     }
@@ -247,6 +286,7 @@ const discarded = selection.map((given): Step => ({ store, model }) => {
 /** Everything is a little too old. */
 const aged = fc.constant<Step>(({ store, model }) => {
   store.database.exec(`UPDATE dead SET died = died - ${31 * day}; UPDATE keys SET at = at - ${2 * day}`)
+  store.database.exec(`UPDATE parcels SET at = at - ${day}`)
   finish(sweep(store))
   for (const each of model.ids('dead')) model.end(each, 'dead', 'expired')
   model.keys.clear()
@@ -260,6 +300,7 @@ const undone = fc.array(someRecord, { minLength: 1, maxLength: 3 }).map((records
     store.write(() => {
       store.note({ kind: 'handled', ids: [1, 2, 3] }, Date.now())
       store.note({ kind: 'dead', id: 4, attempts: 1, error: 'undone' }, Date.now())
+      store.keep(parcelOf([[record(), record(), record(), record()]]), Date.now())
       store.accept(records, Date.now())
       throw new Error('undone')
     })
@@ -309,9 +350,9 @@ test('a call that finds no room is refused whole; the others of its group are st
   const size = 100 + 'a'.length + '127.0.0.1:4000'.length + 'scope'.length
   const filling = (bytes: number) => record({ event: Buffer.alloc(bytes - size) })
   const answer = pair.accept([[filling(1000)], [filling(1000), filling(1001)], [filling(2000)], [filling(200)]])
-  expect(answer?.results).toEqual([1, 0, 2, 0])
-  expect(answer?.failures.map(({ code }) => code)).toEqual(['journal_full', 'journal_full'])
-  expect(answer?.failures[0]?.message).toContain('1000 bytes of at most 3000, so 2001 more find no room')
+  expect(resultsOf(answer)).toEqual([1, 0, 2, 0])
+  expect(failuresOf(answer).map(({ code }) => code)).toEqual(['journal_full', 'journal_full'])
+  expect(failuresOf(answer)[0]?.message).toContain('1000 bytes of at most 3000, so 2001 more find no room')
   expect(new Reader(pair.store).counts()).toMatchObject({ bytes: 3000, waiting: 2 })
 })
 
@@ -335,7 +376,7 @@ test('what was stored and never answered, because the worker ended, is unmade', 
   pair.store.write(() => pair.store.unmake(1))
   expect(new Reader(pair.store).counts()).toMatchObject({ accepted: 1, waiting: 1 })
   expect(pair.store.database.prepare('SELECT count(*) AS count FROM bodies').get()?.['count']).toBe(1)
-  expect(pair.accept([[record({ key: 'k1' }), record({ key: 'k2' })]])?.results).toEqual([-1, 4])
+  expect(resultsOf(pair.accept([[record({ key: 'k1' }), record({ key: 'k2' })]]))).toEqual([-1, 4])
 })
 
 test('a thousand rules have their own counters; of more, those with nothing left stand together', () => {
@@ -365,7 +406,34 @@ test('keys that take more than their share are forgotten sooner, the oldest firs
   expect(pair.store.ledger.keyBytes).toBeGreaterThan(limits.maxSize / 8)
   finish(sweep(pair.store))
   expect(pair.store.ledger.keyBytes).toBeLessThan(limits.maxSize / 8)
-  expect(pair.accept([[keyed('new')]])?.results).toEqual([-8])
+  expect(resultsOf(pair.accept([[keyed('new')]]))).toEqual([-8])
+})
+
+test('a key is known for the window from the last time on that it came', () => {
+  using pair = new Pair()
+  const keyed = [[record({ key: 'k' })]]
+  const later = () => pair.store.database.exec(`UPDATE keys SET at = at - ${0.6 * day}`)
+  pair.accept(keyed)
+  for (let time = 0; time < 3; time++) {
+    later()
+    expect(resultsOf(pair.accept(keyed))).toEqual([-1])
+  }
+  later()
+  later()
+  expect(resultsOf(pair.accept(keyed))).toEqual([2])
+})
+
+test('a file that was large and is nearly empty gives the disk its room back, step by step', () => {
+  using pair = new Pair(2 ** 30)
+  const pages = () => Number(pair.store.database.prepare('PRAGMA page_count').get()?.['page_count'])
+  pair.accept([[record()], ...Array.from({ length: 30 }, () => [record({ event: Buffer.alloc(2 ** 20) })])])
+  finish(sweep(pair.store))
+  expect(pages()).toBeGreaterThan(30 * 256)
+  pair.note([{ kind: 'handled', ids: Array.from({ length: 30 }, (_, index) => index + 2) }])
+  expect([...sweep(pair.store)].length).toBeGreaterThan(5)
+  // 16 MiB stay for what comes.
+  expect(pages()).toBeLessThan(4200)
+  expect(new Reader(pair.store).waiting(0, 10)).toEqual([expect.objectContaining({ id: 1 })])
 })
 
 test('without room on the disk what is new is refused, and what takes room away is written', () => {
@@ -373,13 +441,95 @@ test('without room on the disk what is new is refused, and what takes room away 
   pair.accept([Array.from({ length: 10 }, () => record())])
   const pages = pair.store.database.prepare('PRAGMA page_count').get()?.['page_count']
   pair.store.database.exec(`PRAGMA max_page_count = ${Number(pages)}`)
-  const packer = new Packer()
-  packer.add([record({ event: Buffer.alloc(2000), body: Buffer.alloc(20_000) })])
+  const parcel = parcelOf([[record({ event: Buffer.alloc(2000), body: Buffer.alloc(20_000) })]])
   const notes = { number: 50, list: [{ kind: 'handled', ids: [1, 2, 3] } as const satisfies Note] }
-  const answer = commitGroup(pair.store, [{ parcel: packer.take() }, { notes }])
-  expect(answer).toMatchObject({ results: [0], failures: [{ code: 'journal_failed' }], notes: { number: 50 } })
+  const answer = commitGroup(pair.store, [{ parcel }, { notes }])
+  expect(answer).toMatchObject({
+    outcomes: [{ results: [0], failures: [{ code: 'journal_failed' }] }],
+    notes: { number: 50 },
+  })
   expect(answer?.written?.failure?.message).toContain('full')
   expect(new Reader(pair.store).counts()).toMatchObject({ accepted: 10, handled: 3, waiting: 7 })
   pair.store.database.exec('PRAGMA max_page_count = 100000')
-  expect(pair.accept([[record()]])?.results).toEqual([11])
+  expect(resultsOf(pair.accept([[record()]]))).toEqual([11])
+})
+
+const five = [1, 2, 3, 4, 5]
+const numbered = () => five.map((number) => record({ event: Buffer.from(`event ${number}`) }))
+const count = ({ store }: Pair, table: string) =>
+  store.database.prepare(`SELECT count(*) AS count FROM ${table}`).get()?.['count']
+
+describe('records that came together', () => {
+  test('are one row, until the last of them is handled', () => {
+    using pair = new Pair()
+    expect(resultsOf(pair.accept([numbered()]), 5)).toEqual(five)
+    expect([count(pair, 'parcels'), count(pair, 'waiting')]).toEqual([1, 0])
+    pair.note([{ kind: 'handled', ids: [5, 1, 3, 2] }])
+    pair.reopen()
+    expect([count(pair, 'parcels'), count(pair, 'gone')]).toEqual([1, 1])
+    expect(new Reader(pair.store).waiting(0, 10)).toEqual([expect.objectContaining({ id: 4 })])
+    pair.note([{ kind: 'handled', ids: [4, 4, 5] }])
+    expect([count(pair, 'parcels'), count(pair, 'gone')]).toEqual([0, 0])
+    expect(new Reader(pair.store).counts()).toMatchObject({ accepted: 5, handled: 5, waiting: 0, bytes: 0 })
+  })
+
+  test('have rows of their own as soon as one of them is known by its key', () => {
+    using pair = new Pair()
+    pair.accept([[record({ key: 'k' })]])
+    const again = [...numbered(), record({ key: 'k' })]
+    expect(resultsOf(pair.accept([again]))).toEqual([2, 3, 4, 5, 6, -1])
+    expect([count(pair, 'parcels'), count(pair, 'waiting')]).toEqual([0, 6])
+  })
+
+  test('keep no room for those that are gone: what is left of an old parcel gets rows of its own', () => {
+    using pair = new Pair()
+    pair.accept([numbered()])
+    pair.accept([numbered()])
+    pair.note([{ kind: 'handled', ids: [1, 2, 4, 6] }])
+    finish(sweep(pair.store))
+    expect(count(pair, 'parcels')).toBe(2)
+    pair.store.database.exec('UPDATE parcels SET at = at - 61000')
+    finish(sweep(pair.store))
+    // More than half of the second one is left.
+    expect([count(pair, 'parcels'), count(pair, 'waiting')]).toEqual([1, 2])
+    const reader = new Reader(pair.store)
+    expect(reader.waiting(0, 10).map(({ id: one }) => one)).toEqual([3, 5, 7, 8, 9, 10])
+    expect(Buffer.from(reader.show(5)?.event ?? []).toString()).toBe('event 5')
+    expect(reader.counts()).toMatchObject({ accepted: 10, handled: 4, waiting: 6 })
+  })
+
+  test('and were never answered are unmade, all of them', () => {
+    using pair = new Pair()
+    pair.accept([numbered()])
+    pair.accept([numbered().map((one, index) => ({ ...one, key: `k${index}`, mayRepeat: false }))])
+    pair.note([{ kind: 'failed', id: 7, attempts: 1, due: 0, error: 'no' }])
+    pair.store.write(() => pair.store.unmake(5))
+    expect(new Reader(pair.store).counts()).toMatchObject({ accepted: 5, waiting: 5, bytes: pair.store.ledger.bytes })
+    expect([count(pair, 'parcels'), count(pair, 'waiting'), count(pair, 'keys')]).toEqual([1, 0, 0])
+  })
+
+  test('are there though what the file says of them is damaged, without their content', () => {
+    using pair = new Pair()
+    pair.accept([numbered()])
+    for (const damage of [`heads = 'nonsense'`, `bytes = x''`, `rows = zeroblob(40)`, `rows = zeroblob(37)`]) {
+      pair.store.database.exec(`UPDATE parcels SET ${damage}`)
+      pair.reopen()
+      const reader = new Reader(pair.store)
+      const ids = reader.waiting(0, 10).map(({ id: one }) => one)
+      expect([damage, ids]).toEqual([damage, damage.includes('37') ? [1, 2, 3, 4] : five])
+      for (const loaded of reader.load(ids)) expect(() => decode(loaded)).toThrow('cannot be read')
+    }
+  })
+})
+
+test('a file of the version before is taken over, with all that is in it', () => {
+  using pair = new Pair()
+  pair.accept([[record({ key: 'k', body: bodies[0] })]])
+  pair.store.database.exec('DROP TABLE parcels; DROP TABLE gone; PRAGMA user_version = 1')
+  pair.reopen()
+  expect(resultsOf(pair.accept([[...numbered(), record({ key: 'k' })]]))).toEqual([2, 3, 4, 5, 6, -1])
+  expect(resultsOf(pair.accept([numbered()]), 5)).toEqual([7, 8, 9, 10, 11])
+  pair.reopen()
+  expect(count(pair, 'parcels')).toBe(1)
+  expect(new Reader(pair.store).counts()).toMatchObject({ accepted: 11, waiting: 11 })
 })

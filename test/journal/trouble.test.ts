@@ -48,6 +48,26 @@ describe('a file that cannot be written', () => {
     expect(await eventsOf(journal)).toEqual([])
   })
 
+  test('keeps 64 MiB of dead letters waiting, and of more says what is lost', async () => {
+    using folder = new Folder()
+    const { log, lines } = readableLog()
+    await using journal = await openJournal(folder.path, {}, log)
+    const other = new DatabaseSync(fileOf(folder))
+    other.exec('BEGIN IMMEDIATE')
+    const body = Buffer.alloc(15 * 2 ** 20)
+    for (const peer of ['a', 'b', 'c', 'd', 'e']) journal.deadLetter(record({ peer, body }), 'nobody to ask')
+    await rejection(accept(journal, 'x'))
+    other.exec('ROLLBACK')
+    other.close()
+    await journal.flush()
+    expect(await journal.counts()).toMatchObject({ accepted: 4, dead: 4, dropped: 1 })
+    expect(lines.filter(({ msg }) => msg.startsWith('a dead letter is lost'))).toMatchObject([{ peer: 'e' }])
+    // What is written makes room for others.
+    journal.deadLetter(record({ peer: 'f', body }), 'nobody to ask')
+    await journal.flush()
+    expect(await journal.counts()).toMatchObject({ dead: 5, dropped: 1 })
+  })
+
   test('when it is closed: what was not noted is there at the next start', async () => {
     using folder = new Folder()
     const { log, lines } = readableLog()
@@ -172,7 +192,7 @@ describe('a damaged file is set aside and named, and a new one begun:', () => {
     ['truncated', (file) => fs.truncateSync(file, 40_960), /malformed/],
     ['empty', (file) => fs.truncateSync(file, 0), /the file is empty/],
     ['no SQLite', (file) => fs.writeFileSync(file, 'nonsense '.repeat(1000)), /not a database/],
-    ['of another schema', (file) => execute(file, 'PRAGMA user_version = 99'), /version 99, expected 1/],
+    ['of another schema', (file) => execute(file, 'PRAGMA user_version = 99'), /version 99, expected 2/],
     ['of another program', (file) => execute(file, 'PRAGMA application_id = 5'), /it is no journal/],
   ])('%s', async (_, damage, why) => {
     using folder = new Folder()

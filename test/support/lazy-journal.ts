@@ -1,6 +1,6 @@
 /** A real journal with its dispatcher, opened when the first record comes: most tests store nothing. */
 import type { Log } from '../../src/asgi/context.ts'
-import type { Accepted, DeliveryJournal, NewRecord } from '../../src/asgi/delivery.ts'
+import type { Accepted, DeliveryJournal, Depositor, NewRecord } from '../../src/asgi/delivery.ts'
 import { Dispatcher, type DispatcherParts } from '../../src/journal/dispatcher.ts'
 import { Journal } from '../../src/journal/journal.ts'
 import type { Counts } from '../../src/journal/messages.ts'
@@ -25,6 +25,12 @@ export class LazyJournal implements DeliveryJournal {
     this.#opened ??= this.#open()
     const { dispatcher } = await this.#opened
     return await dispatcher.of('test').accept(records)
+  }
+
+  put(record: NewRecord, depositor: Depositor): void {
+    this.#opened ??= this.#open()
+    const refused = (error: unknown) => depositor.refused(error)
+    void this.#opened.then(({ dispatcher }) => dispatcher.of('test').put(record, depositor), refused)
   }
 
   bury(record: NewRecord, error: unknown): void {
