@@ -6,10 +6,11 @@ import { hostname as machineName } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
-import type { DeliveryOptions, StoredRecord } from '../../src/asgi/delivery.ts'
+import type { AttemptSettled, DeliveryOptions, StoredRecord } from '../../src/asgi/delivery.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { addressText } from '../../src/runtime/options.ts'
+import { whenSettled } from '../../src/runtime/settled.ts'
 import { Work } from '../../src/runtime/work.ts'
 import { outboxCarrier, relayCarrier, type Carrier } from './carriers.ts'
 import { ClientRates } from './client-rates.ts'
@@ -18,6 +19,7 @@ import { smtpOptions } from './hooks.ts'
 import type { EmailOptions } from './options.ts'
 import { Outgoing } from './outgoing.ts'
 import { Peers } from './peers.ts'
+import { DataReading } from './receive-data.ts'
 import type { EmailProtocol } from './scope.ts'
 import { Seen } from './seen.ts'
 import { EmailServer } from './server.ts'
@@ -28,7 +30,7 @@ import { StoredMessages } from './stored.ts'
 export const adapter: Adapter<EmailProtocol, EmailOptions> = {
   async start(options, services) {
     const tls = await readTls(options, services.base)
-    const carrier = options.relay ? relayCarrier(options.relay) : outboxCarrier(join(services.data, 'outbox'))
+    const carrier = options.relay ? await relayCarrier(options.relay) : outboxCarrier(join(services.data, 'outbox'))
     const listener = new EmailListener(options, services, { tls, carrier })
     await listener.listen()
     return listener
@@ -90,7 +92,10 @@ class EmailListener implements Listener {
       connect: (socket) => this.#smtp.connect(socket),
     })
     const keys = tls && { cert: tls.cert, key: tls.key }
-    this.#smtp = new EmailServer(smtpOptions({ options, hostname, tls: keys, log, peers: this.#peers, refused }))
+    this.#smtp = new EmailServer(
+      smtpOptions({ options, hostname, tls: keys, log, peers: this.#peers, refused }),
+      new DataReading(options, spool),
+    )
     this.#smtp.on('error', (error) => log.debug({ err: error }, 'an SMTP client failed'))
     this.#server = createServer({ noDelay: true }, (socket) => this.#peers.accept(socket))
   }
@@ -118,9 +123,12 @@ class EmailListener implements Listener {
     this.#server.on('error', (error) => this.#log.error({ err: error }, 'the SMTP listener failed'))
   }
 
-  deliver(record: StoredRecord): Promise<void> {
+  deliver(record: StoredRecord, settled: AttemptSettled): void {
     const stored = record as StoredRecord<EmailProtocol> // the journal keeps the protocols apart
-    return this.#work.add(stored.direction === 'in' ? this.#stored.attempt(stored) : this.#outgoing.carry(stored))
+    let scopeId: string | undefined
+    const onOpen = (id: string) => (scopeId = id)
+    const attempt = stored.direction === 'in' ? this.#stored.attempt(stored, onOpen) : this.#outgoing.carry(stored)
+    whenSettled(this.#work.add(attempt), (error) => settled(error, scopeId))
   }
 
   async close(signal: AbortSignal): Promise<void> {

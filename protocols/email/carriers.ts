@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createTransport } from 'nodemailer'
 import type { OutgoingMail } from './compose.ts'
 import type { RelayOptions } from './options.ts'
 
@@ -16,7 +15,8 @@ export interface Carrier {
 /** Milliseconds that the relay has for each step. */
 const relayPatience = 15_000
 
-export function relayCarrier(relay: RelayOptions): Carrier {
+export async function relayCarrier(relay: RelayOptions): Promise<Carrier> {
+  const { createTransport } = await import('nodemailer')
   const { host, port, secure, user, password, requireTls, verifyTls } = relay
   const transport = createTransport({
     pool: true,

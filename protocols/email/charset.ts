@@ -1,5 +1,7 @@
 /** Bytes to text by the charset that a mail claims, which is often another than the one it is in. */
-import libmime from 'libmime'
+import { createRequire } from 'node:module'
+
+const require = createRequire(import.meta.url)
 
 const claimsNothing =
   /^(?:|utf-?8|us-ascii|ascii|ansi_x3\.4-1968|[78]bit|unknown-8bit|x-unknown|default|default_charset)$/
@@ -12,6 +14,8 @@ export function decodeText(bytes: Uint8Array, claim: string): { readonly text: s
   if (claimsNothing.test(charset)) return { text: guess(bytes), known: true }
   if (isJapanese) return { text: new TextDecoder('iso-2022-jp').decode(bytes), known: true }
   // Of the decoders at hand only this one knows all of Korean, and the names that Windows has for the others.
+  // Loaded with the first such text: it is large.
+  const libmime = require('libmime') as typeof import('libmime')
   const text = libmime.decodeWord(charset, 'B', Buffer.from(bytes).toString('base64'))
   const known = isEncoding(charset) || text !== Buffer.from(bytes).toString()
   return known ? { text, known } : { text: guess(bytes), known }

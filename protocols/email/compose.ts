@@ -1,5 +1,4 @@
 /** Outgoing mail, written out by nodemailer from an event whose every part was looked at. */
-import MailComposer from 'nodemailer/lib/mail-composer'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { asciiDomainForm, foldAddress } from './address.ts'
 import type { EmailMessage, EmailReply, EmailScope, EmailSend } from './scope.ts'
@@ -72,7 +71,7 @@ async function write(event: EmailReply | EmailSend, parts: Parts): Promise<Outgo
   if (typeof text !== 'string') throw bad(event.type, `text: expected a string, found ${typeof text}`)
   if (html !== undefined && typeof html !== 'string')
     throw bad(event.type, `html: expected a string, found ${typeof html}`)
-  const composer = new MailComposer({
+  const mail = {
     from: { name: '', address: from },
     to: [...to],
     subject: oneLine(String(subject)).slice(0, longestSubject),
@@ -85,8 +84,10 @@ async function write(event: EmailReply | EmailSend, parts: Parts): Promise<Outgo
     newline: 'win',
     disableFileAccess: true,
     disableUrlAccess: true,
-  })
-  const raw = await composer.compile().build()
+  }
+  // Loaded with the first mail that is sent: it is large.
+  const { default: MailComposer } = await import('nodemailer/lib/mail-composer')
+  const raw = await new MailComposer(mail).compile().build()
   return { envelope: { from: returnPath, to: to.map(({ address }) => address) }, messageId, raw }
 }
 

@@ -1,9 +1,13 @@
 /** One message to all of its recipients, and the one answer that its sender gets. */
 import type { Connection, Outcome, Services, Unrouted } from '../../src/asgi/adapter.ts'
+import { Chain, type Linked } from '../../src/runtime/chain.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { answers, type SmtpAnswer } from './answers.ts'
-import type { Handling } from './handling.ts'
-import type { EmailMessage, EmailProtocol, EmailScope } from './scope.ts'
+import { Deadline, Deadlines } from './deadlines.ts'
+import { Fate, handled, type Handling, type Waiter } from './handling.ts'
+import { messageOf, type Reading } from './message.ts'
+import type { Sight } from './parse.ts'
+import type { EmailProtocol, EmailScope } from './scope.ts'
 import { messageKey, type Seen } from './seen.ts'
 import { EmailTransport, type Outbound, type Rejection } from './transport.ts'
 
@@ -18,141 +22,209 @@ export interface DeliveryOptions {
   readonly handlerTimeout: number
 }
 
-interface Attempt {
-  readonly key: string
-  /** What it comes to in the end. */
-  readonly final: Promise<Handling>
-  /** The sender has its answer without it. */
-  readonly late: () => void
-  readonly answered: () => void
+/** A message, and what it is known by. */
+export interface Mail extends Pick<Sight, 'messageId' | 'head'> {
+  readonly reading: Reading
 }
 
-const nothing = () => undefined
+/** Who has taken a message from its sender. */
+export interface Receiver {
+  /** Undefined: every recipient's application has handled it, or refused it while another one took it. */
+  answered(answer: SmtpAnswer | undefined): void
+  /** Nobody works on the message any more, which may be later. */
+  released(): void
+}
+
+/** One recipient's part in a message. */
+interface Part {
+  readonly key: string
+  /** What it comes to in the end. */
+  readonly fate: Fate
+  /** What its application does; undefined when it does not run for this message. */
+  readonly attempt: Attempt | undefined
+}
 
 /** Opens one scope a recipient; remembers who was served. */
 export class Deliveries {
   readonly #options: DeliveryOptions
-  readonly #open = new Set<Connection<EmailProtocol>>()
+  readonly #open = new Chain<Attempt>()
+  /** Those whose sender waits. */
+  readonly #waiting: Deadlines
 
   constructor(options: DeliveryOptions) {
     this.#options = options
+    this.#waiting = new Deadlines(options.handlerTimeout)
   }
 
   /** Resolves when no application runs any more. */
   async idle(): Promise<void> {
-    while (this.#open.size > 0) await Promise.all(Array.from(this.#open, ({ completed }) => completed))
+    while (this.#open.size > 0) await Promise.all(Array.from(this.#open, ({ connection }) => connection.completed))
   }
 
   abort(reason: Error): void {
-    for (const connection of this.#open) connection.abort(reason)
+    for (const { connection } of this.#open) connection.abort(reason)
   }
 
-  /**
-   * Resolves for 250: every recipient's application has handled the message, or refused it while another one took it.
-   * @throws SmtpAnswer otherwise. `released` is called when nobody works on the message any more, which may be later.
-   */
-  async deliver(message: EmailMessage, scopes: readonly NewEmailScope[], released: () => void): Promise<void> {
-    const key = messageKey(message)
-    const attempts = scopes.map((scope) => this.#attempt(message, scope, `${key} ${scope.recipient}`))
-    const handlings = await this.#inTime(attempts, released)
-    for (const { answered } of attempts) answered()
-    const answer = combine(handlings)
-    this.#remember(message, attempts, answer)
-    if (answer) throw answer
-    this.#reportRefusals(message, attempts, handlings)
+  deliver(mail: Mail, scopes: readonly NewEmailScope[], receiver: Receiver): void {
+    const { messageId, reading, head } = mail
+    const key = this.#options.dedupe ? messageKey(messageId, reading.raw, head.bodyStart) : ''
+    const parts = scopes.map((scope) => this.#part(mail, scope, `${key} ${scope.recipient}`))
+    const answering = new Answering(parts, {
+      answered: (handlings) => {
+        this.#waiting.end(deadline)
+        for (const { attempt } of parts) attempt?.transport.answered()
+        const answer = combine(handlings)
+        this.#remember(mail, parts, answer)
+        if (!answer) this.#reportRefusals(mail, parts, handlings)
+        receiver.answered(answer)
+      },
+      released: () => receiver.released(),
+    })
+    const deadline = new Deadline(() => answering.late())
+    this.#waiting.begin(deadline)
+    answering.begin()
   }
 
-  #attempt(message: EmailMessage, scope: NewEmailScope, key: string): Attempt {
+  #part(mail: Mail, scope: NewEmailScope, key: string): Part {
     const { seen, dedupe, services } = this.#options
     const before = dedupe ? seen.find(key) : undefined
     if (before) {
-      services.log.info({ recipient: scope.recipient, messageId: message.messageId }, 'this message was here before')
-      return { key, final: before, late: nothing, answered: nothing }
+      services.log.info({ recipient: scope.recipient, messageId: mail.messageId }, 'this message was here before')
+      return { key, fate: before, attempt: undefined }
     }
-    const attempt = this.#try(message, scope, key)
+    const attempt = this.#try(mail, scope)
+    const fate = attempt?.fate ?? Fate.of({ kind: 'failed', answer: answers.failed() })
     // Without an id two equal messages may be two messages: they are known only while their sender has to come again.
-    if (dedupe && message.messageId !== '') seen.keep(key, attempt.final)
-    return attempt
+    if (dedupe && mail.messageId !== '') seen.keep(key, fate)
+    return { key, fate, attempt }
   }
 
-  #try(message: EmailMessage, scope: NewEmailScope, key: string): Attempt {
+  #try({ reading }: Mail, scope: NewEmailScope): Attempt | undefined {
+    const { services } = this.#options
     try {
-      return this.#begin(message, scope, key)
+      return new Attempt(this.#options, { scope, reading, open: this.#open })
     } catch (error) {
-      this.#options.services.log.error(
-        { err: error, recipient: scope.recipient },
-        'no scope could be opened for a message',
-      )
-      const final = Promise.resolve<Handling>({ kind: 'failed', answer: answers.failed() })
-      return { key, final, late: nothing, answered: nothing }
+      services.log.error({ err: error, recipient: scope.recipient }, 'no scope could be opened for a message')
+      return undefined
     }
   }
 
-  #begin(message: EmailMessage, scope: NewEmailScope, key: string): Attempt {
-    const { services, outbound } = this.#options
-    const { promise: final, resolve } = Promise.withResolvers<Handling>()
-    const transport = new EmailTransport(message, outbound, (outcome) => {
-      this.#open.delete(connection)
-      if (outcome.kind === 'raised' && hasCode(outcome.error, 'no_route')) services.unrouted(scope, scope.recipient)
-      resolve(handlingOf(outcome, connection.scope, transport.rejection))
-    })
-    const connection = services.open(scope, transport)
-    transport.scope = connection.scope
-    this.#open.add(connection)
-    // An error is settled by the end of the application, which follows and says more.
-    const handled = (error?: unknown) => {
-      if (error === undefined) resolve(settled(connection.scope, transport.rejection))
-    }
-    connection.deliver({ ...message }, { bytes: message.raw.byteLength, handled, last: 'of the peer' })
-    const late = () => connection.abort(new SignalboxError('timed_out', 'the sender had to be answered'))
-    return { key, final, late, answered: () => transport.answered() }
-  }
-
-  /**
-   * What they have come to when the sender has to be answered: one that is late has failed. A sender waits ten minutes
-   * (RFC 5321 4.5.3.2.6), its patience is not ours to use up. `released` is called when all are over.
-   */
-  #inTime(attempts: readonly Attempt[], released: () => void): Promise<readonly Handling[]> {
-    const { promise, resolve } = Promise.withResolvers<readonly Handling[]>()
-    const handlings: (Handling | undefined)[] = attempts.map(() => undefined)
-    let left = attempts.length
-    const timer = setTimeout(() => {
-      for (const [index, { late }] of attempts.entries()) if (!handlings[index]) late()
-      resolve(handlings.map((handling) => handling ?? { kind: 'failed', answer: answers.late() }))
-    }, this.#options.handlerTimeout)
-    for (const [index, { final }] of attempts.entries()) {
-      void final.then((handling) => {
-        handlings[index] = handling
-        if (--left > 0) return
-        clearTimeout(timer)
-        resolve(handlings as readonly Handling[]) // none is left
-        released()
-      })
-    }
-    return promise
-  }
-
-  #remember(message: EmailMessage, attempts: readonly Attempt[], answer: SmtpAnswer | undefined): void {
+  #remember({ messageId }: Mail, parts: readonly Part[], answer: SmtpAnswer | undefined): void {
     const { seen, dedupe } = this.#options
     if (!dedupe) return
     // The sender comes again: whoever was served is not served twice, nor is whoever still works on it.
-    if (answer?.isTemporary && message.messageId === '') for (const { key, final } of attempts) seen.keep(key, final)
+    if (answer?.isTemporary && messageId === '') for (const { key, fate } of parts) seen.keep(key, fate)
     // A sender that is told `never` and comes all the same asks anew.
-    if (answer && !answer.isTemporary) for (const { key } of attempts) seen.forget(key)
-    if (!answer && message.messageId === '') for (const { key } of attempts) seen.forget(key)
+    if (answer && !answer.isTemporary) for (const { key } of parts) seen.forget(key)
+    if (!answer && messageId === '') for (const { key } of parts) seen.forget(key)
   }
 
   /** One answer for all: it was 250. A bounce of our own would go to whoever the sender was forged as. */
-  #reportRefusals(message: EmailMessage, attempts: readonly Attempt[], handlings: readonly Handling[]): void {
+  #reportRefusals({ reading }: Mail, parts: readonly Part[], handlings: readonly Handling[]): void {
     const { seen, services } = this.#options
     for (const [index, handling] of handlings.entries()) {
       if (handling.kind !== 'rejected') continue
       const { scope, code, text } = handling
-      services.failed(scope, message, new Error(`refused with ${code} ${text}, and taken by another recipient`))
-      const key = attempts[index]?.key ?? ''
+      const error = new Error(`refused with ${code} ${text}, and taken by another recipient`)
+      services.failed(scope, messageOf(reading), error)
+      const key = parts[index]?.key ?? ''
       // Told once.
-      if (seen.find(key)) seen.keep(key, Promise.resolve({ kind: 'handled' }))
+      if (seen.find(key)) seen.keep(key, Fate.of(handled))
     }
+  }
+}
+
+/** What an attempt is made of. */
+interface Opening {
+  readonly scope: NewEmailScope
+  readonly reading: Reading
+  /** Those whose application runs. */
+  readonly open: Chain<Attempt>
+}
+
+/** One recipient's application, while it has the message. */
+class Attempt implements Linked<Attempt> {
+  before: Attempt | undefined
+  after: Attempt | undefined
+  readonly fate = new Fate()
+  readonly transport: EmailTransport
+  readonly connection: Connection<EmailProtocol>
+  readonly #services: Services<EmailProtocol>
+  readonly #opening: Opening
+
+  constructor({ services, outbound }: DeliveryOptions, opening: Opening) {
+    const { scope, reading, open } = opening
+    this.#services = services
+    this.#opening = opening
+    // Each has a message of its own.
+    const message = messageOf(reading)
+    this.transport = new EmailTransport(message, outbound, this)
+    this.connection = services.open(scope, this.transport)
+    this.transport.scope = this.connection.scope
+    open.add(this)
+    // An error is settled by the end of the application, which follows and says more.
+    const done = (error?: unknown) => {
+      if (error === undefined) this.fate.settle(settled(this.connection.scope, this.transport.rejection))
+    }
+    this.connection.deliver(message, { bytes: reading.raw.byteLength, handled: done, last: 'of the peer' })
+  }
+
+  ended(outcome: Outcome): void {
+    const { scope, open } = this.#opening
+    open.delete(this)
+    if (outcome.kind === 'raised' && hasCode(outcome.error, 'no_route')) this.#services.unrouted(scope, scope.recipient)
+    this.fate.settle(handlingOf(outcome, this.connection.scope, this.transport.rejection))
+  }
+
+  /** Its sender has to be answered without it. */
+  late(): void {
+    this.connection.abort(new SignalboxError('timed_out', 'the sender had to be answered'))
+  }
+}
+
+interface Answerer {
+  answered(handlings: readonly Handling[]): void
+  released(): void
+}
+
+/**
+ * What the recipients' parts have come to when the sender has to be answered: one that is late has failed. A sender waits ten
+ * minutes (RFC 5321 4.5.3.2.6), its patience is not ours to use up.
+ */
+class Answering implements Waiter {
+  readonly #parts: readonly Part[]
+  readonly #answerer: Answerer
+  #left: number
+  #isAnswered = false
+
+  constructor(parts: readonly Part[], answerer: Answerer) {
+    this.#parts = parts
+    this.#answerer = answerer
+    this.#left = parts.length
+  }
+
+  begin(): void {
+    for (const { fate } of this.#parts) fate.tell(this)
+  }
+
+  settled(): void {
+    if (--this.#left > 0) return
+    // Not in the middle of the application's last step: the answer has the parser go on with the next command.
+    queueMicrotask(() => {
+      if (!this.#isAnswered) this.#answer()
+      this.#answerer.released()
+    })
+  }
+
+  late(): void {
+    for (const { fate, attempt } of this.#parts) if (!fate.handling) attempt?.late()
+    if (!this.#isAnswered) this.#answer()
+  }
+
+  #answer(): void {
+    this.#isAnswered = true
+    const late = (): Handling => ({ kind: 'failed', answer: answers.late() })
+    this.#answerer.answered(this.#parts.map(({ fate }) => fate.handling ?? late()))
   }
 }
 
@@ -166,7 +238,7 @@ function combine(handlings: readonly Handling[]): SmtpAnswer | undefined {
 }
 
 function settled(scope: EmailScope, rejection: Rejection | undefined): Handling {
-  if (!rejection) return { kind: 'handled' }
+  if (!rejection) return handled
   if (rejection.code < 500) return { kind: 'failed', answer: answers.rejected(rejection.code, rejection.text) }
   return { kind: 'rejected', scope, ...rejection }
 }

@@ -10,11 +10,57 @@ export interface Field {
   readonly value: string
 }
 
-export interface Head {
-  readonly fields: readonly Field[]
+/** Where a field is in the header section: its start, the end of its name, the start of its value, the end of its first line, its end. */
+const width = 5
+
+/** The fields of a message, each cut out when somebody asks for it: of most messages two or three are looked at. */
+export class Head {
   /** Where the body starts in the message. */
   readonly bodyStart: number
   readonly defects: readonly string[]
+  readonly #text: string
+  readonly #marks: readonly number[]
+
+  constructor(text: string, marks: readonly number[], { bodyStart, defects }: Pick<Head, 'bodyStart' | 'defects'>) {
+    this.#text = text
+    this.#marks = marks
+    this.bodyStart = bodyStart
+    this.defects = defects
+  }
+
+  /** In order, repeats kept. */
+  get fields(): readonly Field[] {
+    const fields: Field[] = []
+    for (let at = 0; at < this.#marks.length; at += width) fields.push(this.#fieldAt(at))
+    return fields
+  }
+
+  /** The first field of this name, which is in lower case. */
+  first(name: string): Field | undefined {
+    for (let at = 0; at < this.#marks.length; at += width) if (this.#isNamed(at, name)) return this.#fieldAt(at)
+    return undefined
+  }
+
+  count(name: string): number {
+    let count = 0
+    for (let at = 0; at < this.#marks.length; at += width) if (this.#isNamed(at, name)) count++
+    return count
+  }
+
+  #isNamed(at: number, name: string): boolean {
+    const [start = 0, end = 0] = [this.#marks[at], this.#marks[at + 1]]
+    return end - start === name.length && this.#text.slice(start, end).toLowerCase() === name
+  }
+
+  #fieldAt(at: number): Field {
+    const [start, nameEnd, valueStart, firstEnd, end] = this.#marks.slice(at, at + width)
+    const content = this.#text.slice(valueStart, end)
+    return {
+      name: this.#text.slice(start, nameEnd).toLowerCase(),
+      raw: this.#text.slice(start, end),
+      value: (end === firstEnd ? content : content.replaceAll(/\r?\n/g, '')).trim(),
+    }
+  }
 }
 
 /** Longer header sections are cut here; the raw message has the rest. */
@@ -29,32 +75,36 @@ export function splitHead(message: Uint8Array): Head {
   // An empty line ends it for certain: what follows need not become text.
   const emptyLine = bytes.subarray(0, longestHead).indexOf('\r\n\r\n')
   const text = bytes.toString('latin1', 0, emptyLine < 0 ? longestHead : emptyLine + 4)
-  const fields: Field[] = []
+  const marks: number[] = []
   const defects: string[] = []
+  const head = (bodyStart: number) => new Head(text, marks, { bodyStart, defects })
   let position = 0
   while (position < text.length) {
     const next = endOfLine(text, position)
-    if (text.startsWith('\r\n', position) || text[position] === '\n') return { fields, bodyStart: next, defects }
+    if (text.startsWith('\r\n', position) || text[position] === '\n') return head(next)
     nameAndColon.lastIndex = position
     if (nameAndColon.test(text)) {
-      const field = fieldAt(text, position, nameAndColon.lastIndex)
-      fields.push(field)
-      position += field.raw.length
+      const { lastIndex } = nameAndColon
+      // RFC 5322 2.2.3: its folded lines.
+      let end = next
+      while (text[end] === ' ' || text[end] === '\t') end = endOfLine(text, end)
+      marks.push(position, endOfName(text, lastIndex - 1), lastIndex, next, end)
+      position = end
     } else if (position === 0 && text.startsWith('From ')) {
       // What some mailboxes put before the first field; never a part of the message (RFC 4155).
       defects.push('starts with a mailbox separator')
       position = next
     } else {
       defects.push('no empty line between headers and body')
-      return { fields, bodyStart: position, defects }
+      return head(position)
     }
   }
   if (message.byteLength > longestHead) {
     defects.push('the headers are longer than 1 MiB: cut')
-    return { fields, bodyStart: endOfHead(bytes, longestHead), defects }
+    return head(endOfHead(bytes, longestHead))
   }
   if (text !== '') defects.push('no body')
-  return { fields, bodyStart: position, defects }
+  return head(position)
 }
 
 function endOfLine(text: string, position: number): number {
@@ -62,20 +112,11 @@ function endOfLine(text: string, position: number): number {
   return end < 0 ? text.length : end + 1
 }
 
-/** The field that starts at `start`, with its folded lines (RFC 5322 2.2.3). */
-function fieldAt(text: string, start: number, afterColon: number): Field {
-  const firstEnd = endOfLine(text, start)
-  let end = firstEnd
-  while (text[end] === ' ' || text[end] === '\t') end = endOfLine(text, end)
-  const content = text.slice(afterColon, end)
-  return {
-    name: text
-      .slice(start, afterColon - 1)
-      .trimEnd()
-      .toLowerCase(),
-    raw: text.slice(start, end),
-    value: (end === firstEnd ? content : content.replaceAll(/\r?\n/g, '')).trim(),
-  }
+/** Without the white space before the colon. */
+function endOfName(text: string, colon: number): number {
+  let end = colon
+  while (text[end - 1] === ' ' || text[end - 1] === '\t') end--
+  return end
 }
 
 function endOfHead(bytes: Buffer, from: number): number {

@@ -2,9 +2,10 @@
 import type { SMTPServerOptions } from 'smtp-server'
 import type { Log } from '../../src/asgi/context.ts'
 import { SmtpAnswer, answers } from './answers.ts'
+import { Deadline, Deadlines } from './deadlines.ts'
 import type { EmailOptions } from './options.ts'
 import type { Peer, Peers } from './peers.ts'
-import { ClientGone } from './receive-data.ts'
+import { ClientGone, type DataReader } from './receive-data.ts'
 
 type Callback = (error?: Error | null, text?: string) => void
 
@@ -39,6 +40,9 @@ export function smtpOptions({ options, hostname, tls, log, peers, refused }: Hoo
     }
     callback(error)
   }
+  // The package itself would wait for ever for a hook that does not answer.
+  const timeout = options.dataTimeout + options.handlerTimeout + parseTimeout
+  const waiting = new Deadlines(timeout)
   return {
     name: hostname,
     secure: options.secure,
@@ -58,42 +62,30 @@ export function smtpOptions({ options, hostname, tls, log, peers, refused }: Hoo
       hook(() => peerOf(session).session.mailFrom(address, session), callback),
     onRcptTo: (address, session, callback) => hook(() => peerOf(session).session.rcptTo(address, session), callback),
     onData(stream, session, callback) {
-      const connection = peers.find(session.id)?.connection
-      if (connection) connection.busy = true
-      const answer: Callback = (error) => {
-        if (connection) connection.busy = false
+      const peer = peers.find(session.id)
+      if (!peer?.connection) return callback(new ClientGone('the client has left'))
+      const { connection } = peer
+      connection.busy = true
+      let isAnswered = false
+      const answer = (thrown?: unknown) => {
+        if (isAnswered) return
+        isAnswered = true
+        waiting.end(deadline)
+        connection.busy = false
+        const error = thrown === undefined ? undefined : answerFor(thrown, log)
         if (error instanceof SmtpAnswer) refused(error.responseCode)
         callback(error, 'Accepted')
-        if (peers.isClosing) connection?.answer(answers.closing())
+        if (peers.isClosing) connection.answer(answers.closing())
       }
-      const timeout = options.dataTimeout + options.handlerTimeout + parseTimeout
-      answerInTime(async () => peerOf(session).session.data(stream, session), { timeout, log }, answer)
+      const deadline = new Deadline(() => answer(answers.failed()))
+      waiting.begin(deadline)
+      peer.session.data(stream as unknown as DataReader, answer) // what EmailParser has made
     },
     onClose({ id }) {
       const peer = peers.find(id)
       if (peer) peers.left(peer)
     },
   }
-}
-
-/** The package itself would wait for ever for a hook that does not answer. */
-function answerInTime(
-  work: () => Promise<void>,
-  { timeout, log }: { readonly timeout: number; readonly log: Log },
-  callback: Callback,
-): void {
-  let answered = false
-  const answer = (error?: Error) => {
-    if (answered) return
-    answered = true
-    clearTimeout(timer)
-    callback(error)
-  }
-  const timer = setTimeout(() => answer(answers.failed()), timeout)
-  work().then(
-    () => answer(),
-    (error: unknown) => answer(answerFor(error, log)),
-  )
 }
 
 function answerFor(error: unknown, log: Log): Error {

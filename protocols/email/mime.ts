@@ -1,7 +1,6 @@
 /** The body of a message: text, HTML and attachments, by mailparser, with everything bounded that a stranger can blow up. */
 import { isUtf8 } from 'node:buffer'
-import { MailParser } from 'mailparser'
-import type { Field } from './headers.ts'
+import type { Head } from './headers.ts'
 import type { EmailAttachment } from './scope.ts'
 
 export interface Body {
@@ -26,27 +25,27 @@ const parserOptions = {
 /** The fields of the message itself that say how its body is to be read; the others have been read already. */
 const mimeFields = ['mime-version', 'content-type', 'content-transfer-encoding', 'content-disposition', 'content-id']
 
-/** Resolves always; what could be read until a limit or a fault is in the answer. */
-export async function parseBody(fields: readonly Field[], body: Uint8Array): Promise<Body> {
-  const text = plainText(fields, body)
-  return text === undefined ? parseParts(fields, body) : { text, html: '', attachments: [], defects: [] }
-}
-
-/** A body that is text as it stands needs no parser: most short mails, and those of most devices. */
-function plainText(fields: readonly Field[], body: Uint8Array): string | undefined {
-  const value = (name: string) => fields.find((field) => field.name === name)?.value ?? ''
-  const isPlain = /^(?:text\/plain(?:\s*;\s*charset\s*=\s*"?(?:utf-8|us-ascii)"?)?)?\s*;?\s*$/i.test(
+/** Whether the body is text as it stands, and needs no parser: most short mails, and those of most devices. */
+export function isPlain(head: Head, body: Uint8Array): boolean {
+  const value = (name: string) => head.first(name)?.value ?? ''
+  const isText = /^(?:text\/plain(?:\s*;\s*charset\s*=\s*"?(?:utf-8|us-ascii)"?)?)?\s*;?\s*$/i.test(
     value('content-type'),
   )
   const isBare =
     /^(?:[78]bit|binary)?$/i.test(value('content-transfer-encoding')) && value('content-disposition') === ''
-  if (!isPlain || !isBare || !isUtf8(body)) return undefined
-  return withoutNul(
-    Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString().replaceAll(/\r\n/g, '\n'),
-  ).trimEnd()
+  return isText && isBare && isUtf8(body)
 }
 
-function parseParts(fields: readonly Field[], body: Uint8Array): Promise<Body> {
+/** Of a body that is plain. */
+export function plainBody(body: Uint8Array): Body {
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString().replaceAll(/\r\n/g, '\n')
+  return { text: withoutNul(text).trimEnd(), html: '', attachments: [], defects: [] }
+}
+
+/** Resolves always; what could be read until a limit or a fault is in the answer. */
+export async function parseParts(head: Head, body: Uint8Array): Promise<Body> {
+  // Loaded with the first message that needs it: it is large.
+  const { MailParser } = await import('mailparser')
   const { promise, resolve } = Promise.withResolvers<Body>()
   const attachments: EmailAttachment[] = []
   const defects: string[] = []
@@ -79,7 +78,7 @@ function parseParts(fields: readonly Field[], body: Uint8Array): Promise<Body> {
     finish()
   })
   parser.on('end', finish)
-  parser.write(mimeHead(fields))
+  parser.write(mimeHead(head))
   parser.end(body)
   return promise
 }
@@ -115,8 +114,8 @@ function collect(part: AttachmentPart, attachments: EmailAttachment[]): void {
 }
 
 /** The first of each: a second one is what a scanner reads and a mail program does not. */
-function mimeHead(fields: readonly Field[]): Buffer {
-  const raw = mimeFields.map((wanted) => fields.find(({ name }) => name === wanted)?.raw ?? '')
+function mimeHead(head: Head): Buffer {
+  const raw = mimeFields.map((name) => head.first(name)?.raw ?? '')
   const lines = raw.map((field) => (field === '' || field.endsWith('\n') ? field : `${field}\r\n`))
   return Buffer.from(`${lines.join('')}\r\n`, 'latin1')
 }

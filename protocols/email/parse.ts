@@ -3,7 +3,8 @@ import addressparser from 'nodemailer/lib/addressparser'
 import { automaticReason } from './automatic.ts'
 import { decodeValue, plainBytes, splitHead, type Head } from './headers.ts'
 import { htmlToText } from './html-text.ts'
-import { parseBody } from './mime.ts'
+import { Reading, messageOf, type Parts } from './message.ts'
+import { isPlain, parseParts, plainBody, type Body } from './mime.ts'
 import type { EmailAddress, EmailMessage } from './scope.ts'
 
 /** RFC 5322 3.6: at most one of each. */
@@ -34,13 +35,24 @@ export interface Envelope {
   readonly sender: string
 }
 
-/** `head` is that of `raw`, where it was cut off before. */
-export async function parseMessage(
-  raw: Uint8Array,
-  { sender }: Envelope,
-  head = splitHead(raw),
-): Promise<EmailMessage> {
-  const { fields, bodyStart, defects: headDefects } = head
+/** As `openMessage`. */
+export async function parseMessage(raw: Uint8Array, envelope: Envelope): Promise<EmailMessage> {
+  return messageOf(await openMessage(raw, envelope, splitHead(raw)))
+}
+
+/**
+ * What the message says, which is read at the first question; `head` is that of `raw`. A body that is no plain text is read
+ * before: its parser takes its time.
+ */
+export function openMessage(raw: Uint8Array, envelope: Envelope, head: Head): Reading | Promise<Reading> {
+  const bytes = raw.subarray(head.bodyStart)
+  const read = (body: Body) => new Reading(raw, () => parse(head, envelope, body))
+  if (!isPlain(head, bytes)) return parseParts(head, bytes).then(read)
+  return new Reading(raw, () => parse(head, envelope, plainBody(bytes)))
+}
+
+function parse(head: Head, { sender }: Envelope, body: Body): Parts {
+  const { fields, defects: headDefects } = head
   const defects = new Set(headDefects)
   const headers: (readonly [name: string, value: string])[] = []
   /** The first of each name. */
@@ -61,11 +73,8 @@ export async function parseMessage(
   const to = addresses('to')
   const cc = addresses('cc')
   const date = isoDate(text('date'), defects)
-  const body = await parseBody(fields, raw.subarray(bodyStart))
   for (const defect of body.defects) defects.add(defect)
   return {
-    type: 'email.message',
-    raw,
     headers,
     messageId: messageIds(text('message-id'))[0] ?? '',
     inReplyTo: messageIds(text('in-reply-to'))[0] ?? '',
@@ -94,10 +103,8 @@ export interface Sight {
 
 export function sightMessage(raw: Uint8Array): Sight {
   const head = splitHead(raw)
-  const { fields } = head
-  const id = fields.find(({ name }) => name === 'message-id')?.value ?? ''
-  const hops = fields.filter(({ name }) => name === 'received').length
-  return { messageId: messageIds(decodeValue(id).text)[0] ?? '', hops, head }
+  const id = head.first('message-id')?.value ?? ''
+  return { messageId: messageIds(decodeValue(id).text)[0] ?? '', hops: head.count('received'), head }
 }
 
 /** A field's value, decoded and as it came. */

@@ -1,6 +1,7 @@
-/** Reads one message from DATA into memory, within every limit, and knows what to answer when it breaks one. */
-import type { SMTPServerDataStream } from 'smtp-server'
+/** One message while it comes in: what smtp-server writes it into, within every limit, and what is answered when it breaks one. */
+import { EventEmitter } from 'node:events'
 import { answers, type SmtpAnswer } from './answers.ts'
+import { Deadline, Deadlines } from './deadlines.ts'
 import { LineEnds, normaliseLineEnds } from './line-ends.ts'
 import { MessageBuffer, type Spool } from './spool.ts'
 
@@ -23,57 +24,113 @@ export class ClientGone extends Error {
   override readonly name = 'ClientGone'
 }
 
-/**
- * The whole message; its bytes are taken from `spool`, and are the caller's to give back.
- * @throws SmtpAnswer with everything given back. The session goes on after it, but for a 421.
- * @throws ClientGone
- */
-export function receiveData(stream: SMTPServerDataStream, limits: DataLimits, spool: Spool): Promise<Buffer> {
-  return new DataReader(stream, limits, spool).message
+/** Who gets a message, or why there is none: one of the two, once. */
+export interface DataTaker {
+  /** Its bytes are taken from the spool, and are the taker's to give back. */
+  message(raw: Buffer): void
+  /** SmtpAnswer, after which the session goes on, but for a 421; or ClientGone. Everything is given back. */
+  failed(error: SmtpAnswer | ClientGone): void
 }
 
-class DataReader {
-  readonly message: Promise<Buffer>
-  readonly #stream: SMTPServerDataStream
-  readonly #limits: DataLimits
-  readonly #spool: Spool
+/** What the messages of a listener share. */
+export class DataReading {
+  readonly limits: DataLimits
+  readonly spool: Spool
+  /** At the end of each window, and of the time for the whole message, whichever is shorter. */
+  readonly windows: Deadlines
+
+  constructor(limits: DataLimits, spool: Spool) {
+    this.limits = limits
+    this.spool = spool
+    this.windows = new Deadlines(Math.min(limits.dataWindow, limits.dataTimeout))
+  }
+}
+
+/**
+ * smtp-server makes a stream of Node's for each message. This is as much of one as it asks for: whoever reads the message wants
+ * all of it or nothing.
+ */
+export class DataReader extends EventEmitter {
+  // What smtp-server looks at, and sets.
+  readable = true
+  writable = true
+  writableEnded = false
+  readableEnded = false
+  destroyed = false
+  byteLength = 0
+  sizeExceeded = false
+  /** Nobody has to make it flow. */
+  readonly readableFlowing = true
+  readonly #reading: DataReading
   readonly #buffer = new MessageBuffer()
   readonly #lineEnds = new LineEnds()
-  readonly #resolve: (message: Buffer) => void
-  readonly #reject: (error: SmtpAnswer | ClientGone) => void
+  readonly #begun = performance.now()
+  /** At its end the rate is looked at. */
+  readonly #window = new Deadline(() => this.#lookAtRate())
+  #taker: DataTaker | undefined
   #refusal: SmtpAnswer | undefined
   #discarded = 0
   #received = 0
   #seenInWindow = 0
   #over = false
-  readonly #begun = performance.now()
-  #timer: NodeJS.Timeout
   #silence: NodeJS.Timeout | undefined
+  /** When less than a window is left. */
+  #last: NodeJS.Timeout | undefined
 
-  constructor(stream: SMTPServerDataStream, limits: DataLimits, spool: Spool) {
-    this.#stream = stream
-    this.#limits = limits
-    this.#spool = spool
-    const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-    this.message = promise
-    this.#resolve = resolve
-    this.#reject = reject
-    this.#timer = this.#watch()
-    stream.on('data', (chunk: Buffer) => this.#take(chunk))
-    stream.once('end', () => this.#end())
-    stream.on('error', () => this.#leave())
-    stream.once('close', () => this.#leave())
+  constructor(reading: DataReading) {
+    super()
+    this.#reading = reading
+    reading.windows.begin(this.#window)
+  }
+
+  /** To be called before anything comes. The taker is told a turn later than the parser. */
+  read(taker: DataTaker): void {
+    this.#taker = taker
+  }
+
+  /** The next bytes. There is always room: what is too much is thrown away. */
+  write(chunk: Buffer): boolean {
+    if (!this.#over) this.#take(chunk)
+    return true
+  }
+
+  /** The message has come to its end, with these bytes. */
+  end(chunk?: Buffer): void {
+    if (chunk) this.write(chunk)
+    this.writable = this.readable = false
+    this.writableEnded = this.readableEnded = true
+    // Whoever answers before has the parser go on when the parser itself is done.
+    if (this.listenerCount('end') > 0) process.nextTick(() => this.emit('end'))
+    this.#end()
+  }
+
+  /** Nothing more is wanted of it, or comes. */
+  destroy(): void {
+    if (this.destroyed) return
+    this.writable = this.readable = false
+    this.destroyed = true
+    if (!this.#over) this.#fail(new ClientGone('the client left in the middle of its message'))
+  }
+
+  #lookAtRate(): void {
+    const { dataTimeout, dataWindow, dataRate } = this.#reading.limits
+    const inWindow = this.#received - this.#seenInWindow
+    this.#seenInWindow = this.#received
+    const left = dataTimeout - (performance.now() - this.#begun)
+    if (left <= 0 || inWindow < (dataRate * dataWindow) / 1000) this.#cut(answers.slowData())
+    else if (left >= dataWindow) this.#reading.windows.begin(this.#window)
+    else this.#last = setTimeout(() => this.#cut(answers.slowData()), Math.ceil(left))
   }
 
   #take(chunk: Buffer): void {
-    if (this.#over) return
     this.#received += chunk.length
     if (this.#refusal) return this.#discard(chunk.length)
+    const { limits, spool } = this.#reading
     this.#lineEnds.look(chunk)
-    const fault = this.#limits.bareNewlines === 'reject' ? this.#lineEnds.fault : undefined
-    if (this.#received > this.#limits.maxSize) return this.#refuse(answers.tooLarge(this.#limits.maxSize))
+    const fault = limits.bareNewlines === 'reject' ? this.#lineEnds.fault : undefined
+    if (this.#received > limits.maxSize) return this.#refuse(answers.tooLarge(limits.maxSize))
     if (fault !== undefined) return this.#refuse(answers.bareNewline(fault))
-    if (!this.#spool.take(chunk.length)) return this.#refuse(answers.spoolFull())
+    if (!spool.take(chunk.length)) return this.#refuse(answers.spoolFull())
     this.#buffer.append(chunk)
   }
 
@@ -90,7 +147,7 @@ class DataReader {
   #discard(bytes: number): void {
     this.#discarded += bytes
     this.#silence?.refresh()
-    const { maxSize } = this.#limits
+    const { maxSize } = this.#reading.limits
     if (this.#refusal && this.#discarded > Math.max(maxSize, leastDiscarded)) this.#cut(this.#refusal)
   }
 
@@ -98,10 +155,13 @@ class DataReader {
     if (this.#over) return
     this.#lineEnds.end()
     const { fault } = this.#lineEnds
-    if (this.#limits.bareNewlines === 'reject' && fault !== undefined) this.#refusal ??= answers.bareNewline(fault)
+    if (this.#reading.limits.bareNewlines === 'reject' && fault !== undefined)
+      this.#refusal ??= answers.bareNewline(fault)
     if (this.#refusal) return this.#fail(this.#refusal)
     this.#stop()
-    this.#resolve(this.#whole(fault))
+    const message = this.#whole(fault)
+    // The parser is not done with it yet.
+    queueMicrotask(() => this.#taker?.message(message))
   }
 
   #whole(fault: string | undefined): Buffer {
@@ -109,51 +169,32 @@ class DataReader {
     if (fault === undefined) return message
     const normalised = normaliseLineEnds(message)
     // The caller gives back what it got.
-    this.#spool.give(message.length - normalised.length)
+    this.#reading.spool.give(message.length - normalised.length)
     return normalised
   }
 
   /** Answers while the message still comes. smtp-server throws the rest of it away. */
   #cut(answer: SmtpAnswer): void {
     this.#fail(answer)
-    this.#stream.destroy()
-  }
-
-  #leave(): void {
-    if (!this.#over) this.#fail(new ClientGone('the client left in the middle of its message'))
+    this.destroy()
   }
 
   #fail(error: SmtpAnswer | ClientGone): void {
     if (this.#over) return
     this.#stop()
     this.#giveBack()
-    this.#reject(error)
-  }
-
-  /** At the end of each window, and of the time for the whole message. */
-  #watch(): NodeJS.Timeout {
-    const { dataTimeout, dataWindow } = this.#limits
-    const left = dataTimeout - (performance.now() - this.#begun)
-    return setTimeout(() => this.#lookAtRate(), Math.min(dataWindow, Math.max(0, Math.ceil(left))))
-  }
-
-  #lookAtRate(): void {
-    const { dataTimeout, dataWindow, dataRate } = this.#limits
-    const inWindow = this.#received - this.#seenInWindow
-    this.#seenInWindow = this.#received
-    const isOver = performance.now() - this.#begun >= dataTimeout
-    if (isOver || inWindow < (dataRate * dataWindow) / 1000) this.#cut(answers.slowData())
-    else this.#timer = this.#watch()
+    queueMicrotask(() => this.#taker?.failed(error))
   }
 
   #giveBack(): void {
-    this.#spool.give(this.#buffer.length)
+    this.#reading.spool.give(this.#buffer.length)
     this.#buffer.clear()
   }
 
   #stop(): void {
     this.#over = true
-    clearTimeout(this.#timer)
+    this.#reading.windows.end(this.#window)
     clearTimeout(this.#silence)
+    clearTimeout(this.#last)
   }
 }

@@ -1,16 +1,9 @@
 /** What became of each message for each recipient, so that a message that comes again is handled only where it was not. */
 import { hash } from 'node:crypto'
-import type { EmailMessage } from './scope.ts'
-import type { Handling } from './handling.ts'
+import type { Fate } from './handling.ts'
 
-interface Entry {
-  readonly handling: Promise<Handling>
-  /** When it may be forgotten; Infinity while it runs. */
-  expires: number
-}
-
-/** More are forgotten before their time, the oldest first. */
-const mostEntries = 50_000
+/** Then the older half is forgotten before its time. */
+const mostFates = 50_000
 
 /** Longer ids are kept as their hash. */
 const longestId = 100
@@ -18,49 +11,57 @@ const longestId = 100
 export class Seen {
   readonly #window: number
   readonly #now: () => number
-  /** In the order of their beginning. */
-  readonly #entries = new Map<string, Entry>()
+  /** What has begun since `#since`, and before: so nobody has to look for what is old. */
+  #younger = new Map<string, Fate>()
+  #older = new Map<string, Fate>()
+  #since: number
 
   constructor(window: number, now: () => number = () => performance.now()) {
     this.#window = window
     this.#now = now
+    this.#since = now()
   }
 
+  /** How many are remembered; the others are forgotten by that. */
   get size(): number {
-    this.#forget()
-    return this.#entries.size
+    for (const fates of [this.#younger, this.#older]) {
+      for (const [key, fate] of fates) if (!this.#isKnown(fate)) fates.delete(key)
+    }
+    return this.#younger.size + this.#older.size
   }
 
-  /** What was begun under this key, whether it is done or still runs. */
-  find(key: string): Promise<Handling> | undefined {
-    const entry = this.#entries.get(key)
-    if (!entry) return undefined
-    if (entry.expires > this.#now()) return entry.handling
-    this.#entries.delete(key)
-    return undefined
+  /** What was begun under this key, while it runs and, when it ended well, for the window after that. */
+  find(key: string): Fate | undefined {
+    const fate = this.#younger.get(key) ?? this.#older.get(key)
+    return fate && this.#isKnown(fate) ? fate : undefined
   }
 
-  /** Remembers `handling` while it runs, and for the window when it ends well. */
-  keep(key: string, handling: Promise<Handling>): void {
-    this.#forget()
-    const entry: Entry = { handling, expires: Infinity }
-    this.#entries.set(key, entry)
-    void handling.then(({ kind }) => {
-      if (kind !== 'failed') entry.expires = this.#now() + this.#window
-      else if (this.#entries.get(key) === entry) this.#entries.delete(key)
-    })
+  keep(key: string, fate: Fate): void {
+    this.#makeRoom()
+    this.#younger.set(key, fate)
   }
 
   forget(key: string): void {
-    this.#entries.delete(key)
+    this.#younger.delete(key)
+    this.#older.delete(key)
   }
 
-  #forget(): void {
+  #isKnown({ handling, since }: Fate): boolean {
+    if (!handling) return true
+    return handling.kind !== 'failed' && since + this.#window > this.#now()
+  }
+
+  #makeRoom(): void {
+    const isFull = this.#younger.size >= mostFates / 2
     const now = this.#now()
-    for (const [key, { expires }] of this.#entries) {
-      if (expires > now && this.#entries.size < mostEntries) return
-      this.#entries.delete(key)
-    }
+    if (!isFull && now - this.#since < this.#window) return
+    const before = this.#older
+    this.#older = this.#younger
+    this.#younger = new Map()
+    this.#since = now
+    if (isFull) return
+    // They began a whole window ago: few have ended since, or still run.
+    for (const [key, fate] of before) if (this.#isKnown(fate)) this.#younger.set(key, fate)
   }
 }
 
@@ -68,10 +69,9 @@ export class Seen {
  * Message-ID, recipient and body: some senders give two messages one id, others one message two bodies. A message without an
  * id is known by all of its bytes.
  */
-export function messageKey({ messageId, raw }: Pick<EmailMessage, 'messageId' | 'raw'>): string {
-  const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength)
+export function messageKey(messageId: string, raw: Uint8Array, bodyStart: number): string {
   // The headers grow on the way: two servers that try the same message write their own.
-  const body = messageId === '' ? bytes : bytes.subarray(Math.max(0, bytes.indexOf('\r\n\r\n')))
+  const body = messageId === '' ? raw : raw.subarray(bodyStart)
   const id = messageId.length > longestId ? hash('sha256', messageId, 'base64') : messageId
   return `${id} ${hash('sha256', body, 'base64')}`
 }

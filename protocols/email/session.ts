@@ -1,17 +1,16 @@
 /** What is asked at each step of one SMTP session, and what is answered. */
-import type { SMTPServerAddress, SMTPServerDataStream, SMTPServerSession } from 'smtp-server'
+import type { SMTPServerAddress, SMTPServerSession } from 'smtp-server'
 import type { Services } from '../../src/asgi/adapter.ts'
-import type { Resolution } from '../../src/asgi/protocol.ts'
 import { foldAddress } from './address.ts'
 import { SmtpAnswer, answers } from './answers.ts'
 import type { ClientRates } from './client-rates.ts'
-import type { Deliveries, NewEmailScope } from './delivery.ts'
-import type { Head } from './headers.ts'
+import type { Deliveries, NewEmailScope, Receiver } from './delivery.ts'
+import type { Reading } from './message.ts'
 import type { EmailOptions } from './options.ts'
-import { parseMessage, sightMessage } from './parse.ts'
-import { receiveData } from './receive-data.ts'
+import { openMessage, sightMessage, type Sight } from './parse.ts'
+import type { DataReader, DataTaker } from './receive-data.ts'
 import type { EmailProtocol } from './scope.ts'
-import type { Hold, Spool } from './spool.ts'
+import { Hold, type Spool } from './spool.ts'
 import type { Recipient, StoredMessages } from './stored.ts'
 
 /** What all sessions of a listener share. */
@@ -25,18 +24,13 @@ export interface SessionParts {
   readonly stored: StoredMessages
 }
 
-interface Described {
-  readonly raw: Buffer
-  readonly messageId: string
-  readonly head: Head
-}
-
-/** A rule that was there at RCPT is not there any more: the journal will find that out, and keep the message. */
-const unknown: Resolution = { rules: [], params: {} }
-
 export class Session {
   readonly #parts: SessionParts
   #errors = 0
+  /** Those since the last MAIL, one a mailbox: two spellings of one recipient are one. */
+  #recipients = new Map<string, Recipient>()
+  /** The last one. A sender that stays writes to the same few mailboxes, and what is known of a scope is kept with it. */
+  #scope: NewEmailScope | undefined
 
   constructor(parts: SessionParts) {
     this.#parts = parts
@@ -44,6 +38,7 @@ export class Session {
 
   /** @throws SmtpAnswer */
   mailFrom({ address, args }: SMTPServerAddress, session: SMTPServerSession): void {
+    this.#recipients = new Map()
     if (address.includes('\ufffd')) throw this.#error(answers.badSender())
     if (needsUtf8(address, session)) throw this.#error(answers.needsUtf8())
     if (!this.#parts.rates.message(session.remoteAddress)) throw answers.tooManyMessages()
@@ -55,49 +50,17 @@ export class Session {
   /** @throws SmtpAnswer */
   rcptTo({ address }: SMTPServerAddress, session: SMTPServerSession): void {
     if (needsUtf8(address, session)) throw this.#error(answers.needsUtf8())
-    const scope = this.#scope(address, session)
+    const scope = this.#scopeOf(address, session)
     if (!scope) throw this.#error(answers.badRecipient())
-    if (this.#parts.services.resolve(scope)) return
+    const resolution = this.#parts.services.resolve(scope)
+    if (resolution) return void this.#recipients.set(scope.recipient, { scope, resolution })
     this.#parts.services.unrouted(scope, scope.recipient)
     throw this.#error(answers.unrouted())
   }
 
-  /**
-   * Resolves for 250.
-   * @throws SmtpAnswer
-   */
-  async data(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<void> {
-    const { options, spool } = this.#parts
-    const scopes = this.#scopes(session)
-    const raw = await receiveData(stream, options, spool)
-    // What is stored is given back when it is; what is handled holds it until the last application is done with it.
-    const hold = spool.holder(raw.length)
-    using _ = hold()
-    const { messageId, hops, head } = sightMessage(raw)
-    const described = { raw, messageId, head }
-    try {
-      if (hops > options.maxHops) throw answers.loop(hops)
-      await this.#deliver(described, scopes, hold)
-      this.#log(described, scopes, 250)
-    } catch (error) {
-      if (error instanceof SmtpAnswer) this.#log(described, scopes, error.responseCode)
-      throw error
-    }
-  }
-
-  /** The rules that wait for their applications come first: if one of them has to be tried again, nothing is stored yet. */
-  async #deliver(described: Described, scopes: readonly NewEmailScope[], hold: Hold): Promise<void> {
-    const { services, deliveries, stored } = this.#parts
-    const recipients = scopes.map((scope) => ({ scope, resolution: services.resolve(scope) ?? unknown }))
-    const waits = ({ resolution }: Recipient) => resolution.delivery?.mode === 'handled'
-    const waiting = recipients.filter(waits).map(({ scope }) => scope)
-    if (waiting.length > 0) {
-      const message = await parseMessage(described.raw, { sender: waiting[0]?.sender ?? '' }, described.head)
-      const held = hold()
-      await deliveries.deliver(message, waiting, () => held[Symbol.dispose]())
-    }
-    const storing = recipients.filter((recipient) => !waits(recipient))
-    if (storing.length > 0) await stored.accept(described.raw, described.messageId, storing)
+  /** Takes the message that comes now; `answer` is called once, for 250 or with an error. */
+  data(reader: DataReader, answer: (error?: unknown) => void): void {
+    reader.read(new Incoming(this.#parts, [...this.#recipients.values()], answer))
   }
 
   #error(answer: SmtpAnswer): SmtpAnswer {
@@ -105,37 +68,117 @@ export class Session {
     return this.#errors < this.#parts.options.maxErrors ? answer : answers.tooManyErrors()
   }
 
-  /** One scope a mailbox: two spellings of one recipient are one. */
-  #scopes(session: SMTPServerSession): NewEmailScope[] {
-    const scopes = session.envelope.rcptTo.flatMap(({ address }) => this.#scope(address, session) ?? [])
-    return [...new Map(scopes.map((scope) => [scope.recipient, scope])).values()]
-  }
-
-  #scope(address: string, session: SMTPServerSession): NewEmailScope | undefined {
+  #scopeOf(address: string, session: SMTPServerSession): NewEmailScope | undefined {
     // RFC 5321 4.1.1.3: the one recipient without a domain.
     const whole = address.toLowerCase() === 'postmaster' ? `postmaster@${this.#parts.hostname}` : address
     const folded = foldAddress(whole)
     if (!folded) return undefined
-    return {
-      type: 'email',
-      client: [session.remoteAddress, session.remotePort],
-      server: [session.localAddress, session.localPort],
-      recipient: folded.address,
-      tag: folded.tag,
-      sender: senderOf(session),
-      helo: session.hostNameAppearsAs || '',
-      secure: session.secure,
+    const { address: recipient, tag } = folded
+    const { secure } = session
+    const sender = senderOf(session)
+    const helo = session.hostNameAppearsAs || ''
+    const last = this.#scope
+    const isSame =
+      last?.recipient === recipient && last.sender === sender && last.helo === helo && last.secure === secure
+    if (isSame) return last
+    const client = last?.client ?? Object.freeze([session.remoteAddress, session.remotePort] as const)
+    const server = last?.server ?? Object.freeze([session.localAddress, session.localPort] as const)
+    this.#scope = { type: 'email', client, server, recipient, tag, sender, helo, secure }
+    return this.#scope
+  }
+}
+
+/** One message, from its last byte to the answer that its sender gets. */
+class Incoming implements DataTaker, Receiver {
+  readonly #parts: SessionParts
+  readonly #recipients: readonly Recipient[]
+  readonly #answer: (error?: unknown) => void
+  #raw: Buffer = noBytes
+  #sight: Sight | undefined
+  /** What is stored is given back when it is; what is handled is held until the last application is done with it. */
+  #hold: Hold | undefined
+
+  constructor(parts: SessionParts, recipients: readonly Recipient[], answer: (error?: unknown) => void) {
+    this.#parts = parts
+    this.#recipients = recipients
+    this.#answer = answer
+  }
+
+  failed(error: unknown): void {
+    this.#answer(error)
+  }
+
+  message(raw: Buffer): void {
+    const { options, spool } = this.#parts
+    this.#raw = raw
+    this.#hold = new Hold(spool, raw.length)
+    try {
+      const sight = (this.#sight = sightMessage(raw))
+      if (sight.hops > options.maxHops) throw answers.loop(sight.hops)
+      this.#deliver(sight)
+    } catch (error) {
+      this.#over(error)
     }
   }
 
-  #log({ messageId, raw }: Described, scopes: readonly NewEmailScope[], answer: number): void {
-    const recipients = scopes.map(({ recipient }) => recipient)
-    const { sender, client } = scopes[0] ?? {}
-    const fields = { sender, recipients, client, messageId, size: raw.byteLength, answer }
-    // What goes well is a line only for who asks for it; so it is with every protocol.
-    if (answer < 300) this.#parts.services.log.debug(fields, 'a message was answered')
-    else this.#parts.services.log.info(fields, 'a message was answered')
+  answered(answer: SmtpAnswer | undefined): void {
+    const storing = this.#recipients.filter((recipient) => !waits(recipient))
+    if (answer || storing.length === 0 || !this.#sight) this.#over(answer)
+    else void this.#store(this.#sight, storing)
   }
+
+  released(): void {
+    this.#hold?.release()
+  }
+
+  /** The rules that wait for their applications come first: if one of them has to be tried again, nothing is stored yet. */
+  #deliver(sight: Sight): void {
+    const scopes = this.#recipients.filter(waits).map(({ scope }) => scope)
+    if (scopes.length === 0) return void this.#store(sight, this.#recipients)
+    const reading = openMessage(this.#raw, { sender: scopes[0]?.sender ?? '' }, sight.head)
+    const hand = (read: Reading) => {
+      this.#hold?.add()
+      this.#parts.deliveries.deliver({ messageId: sight.messageId, head: sight.head, reading: read }, scopes, this)
+    }
+    if (!(reading instanceof Promise)) return hand(reading)
+    void reading.then(hand).catch((error: unknown) => this.#over(error))
+  }
+
+  async #store(sight: Sight, recipients: readonly Recipient[]): Promise<void> {
+    try {
+      await this.#parts.stored.accept(this.#raw, sight, recipients)
+      this.#over()
+    } catch (error) {
+      this.#over(error)
+    }
+  }
+
+  #over(error?: unknown): void {
+    this.#hold?.release()
+    if (error === undefined) this.#log(250)
+    else if (error instanceof SmtpAnswer) this.#log(error.responseCode)
+    this.#answer(error)
+  }
+
+  #log(answer: number): void {
+    const { log } = this.#parts.services
+    // What goes well is a line only for who asks for it; so it is with every protocol.
+    const isFine = answer < 300
+    if (isFine && log.isLevelEnabled?.('debug') === false) return
+    const scopes = this.#recipients.map(({ scope }) => scope)
+    const { sender, client } = scopes[0] ?? {}
+    const recipients = scopes.map(({ recipient }) => recipient)
+    const { messageId } = this.#sight ?? {}
+    const fields = { sender, recipients, client, messageId, size: this.#raw.byteLength, answer }
+    if (isFine) log.debug(fields, 'a message was answered')
+    else log.info(fields, 'a message was answered')
+  }
+}
+
+const noBytes = Buffer.alloc(0)
+
+function waits({ resolution }: Recipient): boolean {
+  return resolution.delivery?.mode === 'handled'
 }
 
 function senderOf({ envelope }: SMTPServerSession): string {

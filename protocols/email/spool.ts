@@ -1,8 +1,5 @@
 /** Messages while they come in: memory that is bounded over all connections together. */
 
-/** Takes part in holding something, until it is disposed of. */
-export type Hold = () => Disposable
-
 /** Counts what all connections hold. */
 export class Spool {
   readonly #limit: number
@@ -28,23 +25,27 @@ export class Spool {
     return true
   }
 
+  /** As `room`, without waiting. False: there is none, or others wait for it, and nothing was taken. */
+  takeNow(bytes: number): boolean {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) return false
+    this.#used += bytes
+    return true
+  }
+
   /** Takes them when there is room, in the order of asking; more than the whole limit when there is nothing else. */
   async room(bytes: number, signal: AbortSignal): Promise<void> {
-    if (this.#waiting.length > 0 || !this.#fits(bytes)) {
-      const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const waiter = { bytes, resolve }
-      const leave = () => {
-        this.#waiting = this.#waiting.filter((other) => other !== waiter)
-        reject(signal.reason)
-      }
-      if (signal.aborted) return Promise.reject(signal.reason)
-      this.#waiting.push(waiter)
-      signal.addEventListener('abort', leave, { once: true })
-      await promise
-      signal.removeEventListener('abort', leave)
-      return
+    if (this.takeNow(bytes)) return
+    signal.throwIfAborted()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const waiter = { bytes, resolve }
+    const leave = () => {
+      this.#waiting = this.#waiting.filter((other) => other !== waiter)
+      reject(signal.reason)
     }
-    this.#used += bytes
+    this.#waiting.push(waiter)
+    signal.addEventListener('abort', leave, { once: true })
+    await promise
+    signal.removeEventListener('abort', leave)
   }
 
   give(bytes: number): void {
@@ -56,24 +57,29 @@ export class Spool {
     }
   }
 
-  /** These bytes are given back when everybody who was told to hold them has let go. */
-  holder(bytes: number): Hold {
-    let holders = 0
-    return () => {
-      holders++
-      let held = true
-      return {
-        [Symbol.dispose]: () => {
-          if (!held) return
-          held = false
-          if (--holders === 0) this.give(bytes)
-        },
-      }
-    }
-  }
-
   #fits(bytes: number): boolean {
     return this.#used === 0 || this.hasRoom(bytes)
+  }
+}
+
+/** Bytes that were taken, and are given back when everybody who holds them has let go. The first who holds them is there. */
+export class Hold {
+  readonly #spool: Spool
+  readonly #bytes: number
+  #holders = 1
+
+  constructor(spool: Spool, bytes: number) {
+    this.#spool = spool
+    this.#bytes = bytes
+  }
+
+  /** One more: to be followed by one more `release`. */
+  add(): void {
+    this.#holders++
+  }
+
+  release(): void {
+    if (--this.#holders === 0) this.#spool.give(this.#bytes)
   }
 }
 

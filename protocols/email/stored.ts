@@ -2,11 +2,15 @@
 import type { Connection, Outcome, Services } from '../../src/asgi/adapter.ts'
 import type { StoredRecord } from '../../src/asgi/delivery.ts'
 import type { Resolution } from '../../src/asgi/protocol.ts'
+import { Chain, type Linked } from '../../src/runtime/chain.ts'
 import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { Said } from '../../src/runtime/said.ts'
 import { answers } from './answers.ts'
+import { Deadline, Deadlines } from './deadlines.ts'
 import type { NewEmailScope } from './delivery.ts'
-import { parseMessage } from './parse.ts'
+import { splitHead } from './headers.ts'
+import { messageOf } from './message.ts'
+import { openMessage, type Sight } from './parse.ts'
 import type { EmailProtocol } from './scope.ts'
 import { messageKey } from './seen.ts'
 import type { Spool } from './spool.ts'
@@ -30,22 +34,32 @@ export interface Recipient {
 /** What is stored: the message itself is the record's body, and is parsed when its turn comes. */
 const event = { type: 'email.message' }
 
+/** An application that has a message, and the signal that says when it is to let go. */
+interface Open extends Linked<Open> {
+  readonly connection: Connection<EmailProtocol>
+  readonly signal: AbortSignal
+}
+
 export class StoredMessages {
   readonly #options: StoredOptions
-  readonly #open = new Set<Connection<EmailProtocol>>()
+  readonly #open = new Chain<Open>()
+  readonly #deadlines: Deadlines
+  /** Signals that are listened to: the journal has one for all of its records. */
+  readonly #signals = new WeakSet<AbortSignal>()
 
   constructor(options: StoredOptions) {
     this.#options = options
+    this.#deadlines = new Deadlines(options.handlerTimeout)
   }
 
   /**
    * Resolves for 250: one message to several recipients is kept once, and tried for each by itself.
    * @throws SmtpAnswer 452 when it cannot be stored.
    */
-  async accept(raw: Buffer, messageId: string, recipients: readonly Recipient[]): Promise<void> {
+  async accept(raw: Buffer, { messageId, head }: Sight, recipients: readonly Recipient[]): Promise<void> {
     const { services, dedupe } = this.#options
     // Without an id two equal messages may be two messages.
-    const known = dedupe && messageId !== '' ? messageKey({ messageId, raw }) : undefined
+    const known = dedupe && messageId !== '' ? messageKey(messageId, raw, head.bodyStart) : undefined
     const records = recipients.map(({ scope, resolution }) => {
       const record = { direction: 'in', scope, event, body: raw, resolution } as const
       return known === undefined ? record : { ...record, key: `${known} ${scope.recipient}` }
@@ -60,14 +74,14 @@ export class StoredMessages {
     }
   }
 
-  /** Makes one attempt. */
-  async attempt(record: StoredRecord<EmailProtocol>): Promise<void> {
+  /** Makes one attempt, in a scope whose id `onOpen` is told. */
+  async attempt(record: StoredRecord<EmailProtocol>, onOpen: (scopeId: string) => void): Promise<void> {
     const { spool } = this.#options
     const { buffer, byteOffset, byteLength } = record.body ?? new Uint8Array()
     const raw = Buffer.from(buffer, byteOffset, byteLength)
-    await spool.room(raw.length, record.signal)
+    if (!spool.takeNow(raw.length)) await spool.room(raw.length, record.signal)
     try {
-      await this.#handle(raw, record)
+      await this.#handle(raw, record, onOpen)
     } finally {
       spool.give(raw.length)
     }
@@ -75,47 +89,66 @@ export class StoredMessages {
 
   /** Resolves when no application runs any more. */
   async idle(): Promise<void> {
-    while (this.#open.size > 0) await Promise.all(Array.from(this.#open, ({ completed }) => completed))
+    while (this.#open.size > 0) await Promise.all(Array.from(this.#open, ({ connection }) => connection.completed))
   }
 
   abort(why: Error): void {
-    for (const connection of this.#open) connection.abort(why)
+    for (const { connection } of this.#open) connection.abort(why)
   }
 
-  async #handle(raw: Buffer, record: StoredRecord<EmailProtocol>): Promise<void> {
-    const { services, outbound, handlerTimeout } = this.#options
-    const { scope, attempt, redelivered, signal } = record
-    const message = await parseMessage(raw, { sender: (scope as NewEmailScope).sender })
+  async #handle(raw: Buffer, record: StoredRecord<EmailProtocol>, onOpen: (scopeId: string) => void): Promise<void> {
+    const { services, outbound } = this.#options
+    const { attempt, redelivered, signal } = record
+    const scope = record.scope as NewEmailScope
+    const opened = openMessage(raw, { sender: scope.sender }, splitHead(raw))
+    const message = messageOf(opened instanceof Promise ? await opened : opened)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const ended = (outcome: Outcome) => {
       const error = failureOf(outcome)
       if (error === undefined) resolve()
       else reject(signal.aborted && !hasCode(error, 'no_route') ? signal.reason : error)
     }
-    const transport = new EmailTransport(message, outbound, ended, new Said(record))
-    const fresh = { ...(scope as NewEmailScope), ...(attempt > 1 && { attempt }), ...(redelivered && { redelivered }) }
+    const transport = new EmailTransport(message, outbound, { ended }, new Said(record))
+    const again = attempt > 1 || redelivered
+    const fresh = again ? { ...scope, ...(attempt > 1 && { attempt }), ...(redelivered && { redelivered }) } : scope
     const connection = services.open(fresh, transport)
     transport.scope = connection.scope
-    this.#open.add(connection)
+    onOpen(connection.scope.id)
+    const open: Open = { connection, signal }
+    this.#open.add(open)
     // An error is settled by the end of the application, which follows and says more.
     const handled = (error?: unknown) => {
       if (error === undefined) resolve()
     }
     connection.deliver(message, { bytes: raw.length, handled, last: 'of the peer' })
-    const cut = () => connection.abort(signal.reason)
-    if (signal.aborted) cut()
-    signal.addEventListener('abort', cut, { once: true })
-    const late = `the application took longer than ${handlerTimeout} ms (handlerTimeout)`
-    const timer = setTimeout(() => connection.abort(new SignalboxError('timed_out', late)), handlerTimeout)
+    this.#listen(signal)
+    if (signal.aborted) connection.abort(signal.reason)
+    const deadline = new Deadline(() => this.#late(connection))
+    this.#deadlines.begin(deadline)
     try {
       await promise
       // Its memory is its own until it ends.
-      await connection.completed
+      if (!connection.ended) await connection.completed
     } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', cut)
-      this.#open.delete(connection)
+      this.#deadlines.end(deadline)
+      this.#open.delete(open)
     }
+  }
+
+  #late(connection: Connection<EmailProtocol>): void {
+    const { handlerTimeout } = this.#options
+    const late = `the application took longer than ${handlerTimeout} ms (handlerTimeout)`
+    connection.abort(new SignalboxError('timed_out', late))
+  }
+
+  /** Once for each signal: most are that of the journal, and live as long as we do. */
+  #listen(signal: AbortSignal): void {
+    if (this.#signals.has(signal)) return
+    this.#signals.add(signal)
+    const cut = () => {
+      for (const open of this.#open) if (open.signal === signal) open.connection.abort(signal.reason)
+    }
+    signal.addEventListener('abort', cut, { once: true })
   }
 }
 

@@ -18,6 +18,11 @@ export interface About {
   readonly said?: Said | undefined
 }
 
+/** Whoever has the application try. */
+export interface Attempt {
+  ended(outcome: Outcome): void
+}
+
 /** An application's refusal, checked. */
 export interface Rejection {
   readonly code: number
@@ -35,16 +40,16 @@ export class EmailTransport implements Transport<EmailProtocol> {
   rejection: Rejection | undefined
   readonly #message: EmailMessage
   readonly #outbound: Outbound
-  readonly #ended: (outcome: Outcome) => void
+  readonly #attempt: Attempt
   readonly #said: Said | undefined
   #replied = false
   #answered = false
 
   /** `said`: the message is out of the journal, and its sender has had its answer. */
-  constructor(message: EmailMessage, outbound: Outbound, ended: (outcome: Outcome) => void, said?: Said) {
+  constructor(message: EmailMessage, outbound: Outbound, attempt: Attempt, said?: Said) {
     this.#message = message
     this.#outbound = outbound
-    this.#ended = ended
+    this.#attempt = attempt
     this.#said = said
   }
 
@@ -68,7 +73,7 @@ export class EmailTransport implements Transport<EmailProtocol> {
   }
 
   end(outcome: Outcome): void {
-    this.#ended(outcome)
+    this.#attempt.ended(outcome)
   }
 
   #reject({ code = 550, text = defaultText }: EmailReject): void {

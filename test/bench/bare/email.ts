@@ -6,21 +6,25 @@ import { serve } from './serve.ts'
 const parses = process.argv.includes('parse')
 let length = 0
 
-async function handle(stream: SMTPServerDataStream): Promise<void> {
+type Done = (error?: Error) => void
+
+/** By events, which costs a tenth less than a loop over the stream. */
+function read(stream: SMTPServerDataStream, done: Done): void {
   const parts: Buffer[] = []
-  for await (const part of stream) parts.push(part as Buffer)
-  const message = Buffer.concat(parts)
-  if (!parses) {
-    length += message.length
-    return
-  }
-  const { subject = '', text = '' } = await simpleParser(message)
-  length += subject.length + text.length
+  stream.on('data', (part: Buffer) => parts.push(part))
+  stream.on('end', () => take(Buffer.concat(parts), done))
 }
 
-async function answer(stream: SMTPServerDataStream, done: (error?: Error) => void): Promise<void> {
+function take(message: Buffer, done: Done): void {
+  if (parses) return void parse(message, done)
+  length += message.length
+  done()
+}
+
+async function parse(message: Buffer, done: Done): Promise<void> {
   try {
-    await handle(stream)
+    const { subject = '', text = '' } = await simpleParser(message)
+    length += subject.length + text.length
     done()
   } catch (error) {
     done(error as Error) // what a library throws
@@ -31,7 +35,7 @@ const smtp = new SMTPServer({
   disabledCommands: ['AUTH', 'STARTTLS'],
   disableReverseLookup: true,
   onData(stream, _session, done) {
-    void answer(stream, done)
+    read(stream, done)
   },
 })
 smtp.on('error', () => undefined)

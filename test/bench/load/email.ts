@@ -2,7 +2,8 @@
 import { each, urlOf, type Load, type LoadConfig, type Tally } from './load.ts'
 import { Peer } from './peer.ts'
 
-const envelope = Buffer.from('MAIL FROM:<ann@example.org>\r\nRCPT TO:<help@support.org>\r\nDATA\r\n')
+const envelopeTo = (recipient: string) =>
+  Buffer.from(`MAIL FROM:<ann@example.org>\r\nRCPT TO:<${recipient}>\r\nDATA\r\n`)
 const head = [
   'Message-ID: <0000000000@bench.example.org>',
   'Date: Thu, 01 Jan 2026 12:00:00 +0000',
@@ -27,15 +28,22 @@ function mail(): Buffer {
   return bytes
 }
 
-export const mails: Load = async (config, tally) => {
-  await each(config.connections, async () => {
-    const peer = await openSmtp(config)
-    sendOn(peer, tally)
-  })
+/** To a mailbox whose owner takes mails as they are, or to one who reads them. */
+const mailsTo = (recipient: string): Load => {
+  const envelope = envelopeTo(recipient)
+  return async (config, tally) => {
+    await each(config.connections, async () => {
+      const peer = await openSmtp(config)
+      sendOn(peer, envelope, tally)
+    })
+  }
 }
 
+export const mails = mailsTo('help@support.org')
+export const mailsToRead = mailsTo('read@support.org')
+
 /** MAIL, RCPT and DATA leave together (RFC 2920), the message when they are answered, and so on. */
-function sendOn(peer: Peer, tally: Tally): void {
+function sendOn(peer: Peer, envelope: Buffer, tally: Tally): void {
   let expected = '223'
   let answered = ''
   let text = ''

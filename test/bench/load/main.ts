@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectEmail, connectHttp, connectMqtt, connectWebsocket } from './connect.ts'
-import { mails } from './email.ts'
+import { mails, mailsToRead } from './email.ts'
 import { events, hello, response, webhook } from './http.ts'
 import { idle, openers } from './idle.ts'
 import type { Load, LoadConfig } from './load.ts'
@@ -20,6 +20,7 @@ const loads: Readonly<Record<string, Load>> = {
   qos1,
   subscribers,
   mails,
+  'mails-to-read': mailsToRead,
   'connect-http': connectHttp,
   'connect-websocket': connectWebsocket,
   'connect-mqtt': connectMqtt,

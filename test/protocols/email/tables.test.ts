@@ -1,9 +1,11 @@
 /** The tables that the listener keeps: what they count, and that they stay bounded. */
-import { describe, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { BlockList } from 'node:net'
 import fc from 'fast-check'
+import { answers } from '../../../protocols/email/answers.ts'
 import { ClientRates } from '../../../protocols/email/client-rates.ts'
-import type { Handling } from '../../../protocols/email/handling.ts'
+import { Deadline, Deadlines } from '../../../protocols/email/deadlines.ts'
+import { Fate, handled } from '../../../protocols/email/handling.ts'
 import { ReplyLimit } from '../../../protocols/email/reply-limit.ts'
 import { Seen } from '../../../protocols/email/seen.ts'
 import { MessageBuffer, Spool } from '../../../protocols/email/spool.ts'
@@ -161,40 +163,117 @@ describe('the limit on answers', () => {
 })
 
 describe('what was seen', () => {
-  const handled = Promise.resolve<Handling>({ kind: 'handled' })
-
-  test('is known while it runs, and for the window afterwards', async () => {
+  test('is known while it runs, and for the window afterwards', () => {
     const now = clock()
     const seen = new Seen(1000, now)
-    const { promise, resolve } = Promise.withResolvers<Handling>()
-    seen.keep('a', promise)
+    const fate = new Fate()
+    seen.keep('a', fate)
     now.pass(5000)
-    expect(seen.find('a')).toBe(promise)
-    resolve({ kind: 'handled' })
-    await promise
+    expect(seen.find('a')).toBe(fate)
+    fate.settle(handled, now())
     now.pass(999)
-    expect(seen.find('a')).toBe(promise)
+    expect(seen.find('a')).toBe(fate)
     now.pass(2)
     expect(seen.find('a')).toBeUndefined()
   })
 
-  test('is forgotten when it failed', async () => {
+  test('is known for as long as it runs, also beyond the window and while others come', () => {
+    const now = clock()
+    const seen = new Seen(1000, now)
+    const slow = new Fate()
+    seen.keep('slow', slow)
+    for (let i = 0; i < 5; i++) {
+      now.pass(1500)
+      const fate = new Fate()
+      seen.keep(`${i}`, fate)
+      fate.settle(handled, now())
+      expect(seen.find('slow')).toBe(slow)
+    }
+    slow.settle(handled, now())
+    expect(seen.size).toBe(2)
+    now.pass(1500)
+    expect(seen.find('slow')).toBeUndefined()
+    expect(seen.size).toBe(0)
+  })
+
+  test('is forgotten when it failed', () => {
     const seen = new Seen(1000)
-    const failed = Promise.resolve({ kind: 'failed' } as Handling)
-    seen.keep('a', failed)
-    await failed
+    const fate = new Fate()
+    seen.keep('a', fate)
+    fate.settle({ kind: 'failed', answer: answers.failed() })
     expect(seen.find('a')).toBeUndefined()
   })
 
-  test('goes by itself, the oldest first, and is never more than fifty thousand', async () => {
+  test('goes by itself, the oldest first, and is never more than fifty thousand', () => {
     const now = clock()
     const seen = new Seen(1000, now)
-    for (let i = 0; i < 50_010; i++) seen.keep(`${i}`, handled)
-    await handled
+    for (let i = 0; i < 50_010; i++) {
+      const fate = new Fate()
+      fate.settle(handled, now())
+      seen.keep(`${i}`, fate)
+    }
     expect(seen.size).toBeLessThanOrEqual(50_000)
+    expect(seen.size).toBeGreaterThan(25_000)
     expect(seen.find('0')).toBeUndefined()
     expect(seen.find('50009')).toBeDefined()
     now.pass(2000)
     expect(seen.size).toBe(0)
+  })
+})
+
+describe('what becomes of a message', () => {
+  test('is told to whoever waits for it, and to whoever asks later; the first time counts', () => {
+    const fate = new Fate()
+    const told: string[] = []
+    fate.tell({ settled: () => told.push(`first: ${fate.handling?.kind}`) })
+    expect(told).toEqual([])
+    fate.settle(handled)
+    fate.settle({ kind: 'failed', answer: answers.failed() })
+    fate.tell({ settled: () => told.push(`late: ${fate.handling?.kind}`) })
+    expect(told).toEqual(['first: handled', 'late: handled'])
+  })
+})
+
+describe('deadlines', () => {
+  beforeEach(() => void jest.useFakeTimers({ doNotFake: ['queueMicrotask', 'nextTick'] }))
+  afterEach(() => void jest.useRealTimers())
+
+  test('tell what is late, each once and in the order of their beginning, and not what has ended', () => {
+    const late: string[] = []
+    const deadlines = new Deadlines(100)
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => new Deadline(() => void late.push(name))) as [
+      Deadline,
+      Deadline,
+      Deadline,
+    ]
+    deadlines.begin(a)
+    jest.advanceTimersByTime(40)
+    deadlines.begin(b)
+    deadlines.begin(c)
+    jest.advanceTimersByTime(40)
+    expect(late).toEqual([])
+    deadlines.end(b)
+    jest.advanceTimersByTime(20)
+    expect(late).toEqual(['a'])
+    jest.advanceTimersByTime(40)
+    expect(late).toEqual(['a', 'c'])
+    deadlines.end(c)
+    expect(deadlines.size).toBe(0)
+    deadlines.begin(a)
+    jest.advanceTimersByTime(100)
+    expect(late).toEqual(['a', 'c', 'a'])
+  })
+
+  test('that begin when one is told are the next', () => {
+    let times = 0
+    const deadlines = new Deadlines(100)
+    const again: Deadline = new Deadline(() => {
+      if (++times < 3) deadlines.begin(again)
+    })
+    deadlines.begin(again)
+    jest.advanceTimersByTime(250)
+    expect(times).toBe(2)
+    jest.advanceTimersByTime(1000)
+    expect([times, deadlines.size]).toEqual([3, 0])
   })
 })
