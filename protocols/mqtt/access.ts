@@ -57,16 +57,15 @@ export class Access {
 /** What one client may do. */
 export class Rights {
   readonly username: string
-  readonly #publish: readonly (readonly FilterLevel[])[]
-  readonly #subscribe: readonly (readonly FilterLevel[])[]
+  readonly #publish: Filters
+  readonly #subscribe: Filters
   #mayPublish: Map<string, boolean> | undefined
   #mayRead: Map<string, boolean> | undefined
 
   constructor(rules: TopicRules, username: string, clientId: string) {
     this.username = username
-    const fill = (filters: readonly string[]) => filters.flatMap((filter) => filled(filter, username, clientId))
-    this.#publish = fill(rules.publish)
-    this.#subscribe = fill(rules.subscribe)
+    this.#publish = filledAll(rules.publish, username, clientId)
+    this.#subscribe = filledAll(rules.subscribe, username, clientId)
   }
 
   mayPublish(topic: string): boolean {
@@ -84,23 +83,30 @@ export class Rights {
   }
 }
 
+type Filters = readonly (readonly FilterLevel[])[]
+
 /** Rules without a placeholder are the same for every client. */
-const fixed = new Map<string, readonly (readonly FilterLevel[])[]>()
+const fixed = new WeakMap<readonly string[], Filters>()
+
+function filledAll(filters: readonly string[], username: string, clientId: string): Filters {
+  const known = fixed.get(filters)
+  if (known) return known
+  const all = filters.flatMap((filter) => filled(filter, username, clientId))
+  if (!filters.some((filter) => placeholder.test(filter))) fixed.set(filters, all)
+  return all
+}
+
+const placeholder = /%[uc]/
 
 /** No rule at all, when a name that it asks for is empty. */
-function filled(filter: string, username: string, clientId: string): readonly (readonly FilterLevel[])[] {
-  if (!/%[uc]/.test(filter)) {
-    const known = fixed.get(filter) ?? [parseFilter(filter)]
-    fixed.set(filter, known)
-    return known
-  }
+function filled(filter: string, username: string, clientId: string): Filters {
   const levels: FilterLevel[] = []
   for (const level of parseFilter(filter)) {
-    if (typeof level === 'string' || !/%[uc]/.test(level.text)) {
+    if (typeof level === 'string' || !placeholder.test(level.text)) {
       levels.push(level)
       continue
     }
-    const text = level.text.replaceAll(/%[uc]/g, (placeholder) => (placeholder === '%u' ? username : clientId))
+    const text = level.text.replaceAll(/%[uc]/g, (name) => (name === '%u' ? username : clientId))
     if (text === '') return []
     // Literally, whatever it is: a client that calls itself + does not get every client's topics.
     levels.push(literal(text))
@@ -108,17 +114,17 @@ function filled(filter: string, username: string, clientId: string): readonly (r
   return [levels]
 }
 
-function coveredBy(filters: readonly (readonly FilterLevel[])[], levels: readonly FilterLevel[]): boolean {
+function coveredBy(filters: Filters, levels: readonly FilterLevel[]): boolean {
   return filters.some((filter) => covers(filter, levels))
 }
 
 /** A rule for everything is not looked into. */
-function takesAll(filters: readonly (readonly FilterLevel[])[], topic: string): boolean {
+function takesAll(filters: Filters, topic: string): boolean {
   return filters[0]?.[0] === '#' && !topic.startsWith('$')
 }
 
 /** Every message is asked about: what was found is kept. */
-function takes(filters: readonly (readonly FilterLevel[])[], topic: string, known: Map<string, boolean>): boolean {
+function takes(filters: Filters, topic: string, known: Map<string, boolean>): boolean {
   const before = known.get(topic)
   if (before !== undefined) return before
   const found = filters.some((filter) => filterMatches(filter, topic))

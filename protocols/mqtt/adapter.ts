@@ -5,8 +5,9 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { join, resolve } from 'node:path'
 import { createServer as createSecureServer, type TlsOptions } from 'node:tls'
 import type { Adapter, HttpHost, Listener, Services, TlsFiles } from '../../src/asgi/adapter.ts'
-import type { StoredRecord } from '../../src/asgi/delivery.ts'
+import type { AttemptSettled, StoredRecord } from '../../src/asgi/delivery.ts'
 import { hasCode, reason, SignalboxError } from '../../src/runtime/errors.ts'
+import { KeepAlive } from '../../src/runtime/keep-alive.ts'
 import { addressText } from '../../src/runtime/options.ts'
 import { Broker } from './broker.ts'
 import type { MqttOptions } from './options.ts'
@@ -82,8 +83,8 @@ class MqttListener implements Listener {
     return this.#parts.broker.connections
   }
 
-  deliver(record: StoredRecord): Promise<void> {
-    return this.#parts.broker.attempts.attempt(record as StoredRecord<MqttProtocol>) // the journal keeps the protocols apart
+  deliver(record: StoredRecord, settled: AttemptSettled): void {
+    this.#parts.broker.attempts.attempt(record as StoredRecord<MqttProtocol>, settled) // the journal keeps the protocols apart
   }
 
   async close(signal: AbortSignal): Promise<void> {
@@ -102,6 +103,10 @@ class Endpoint {
   readonly #server: Server
   /** Also those whose TLS handshake is not done. */
   readonly #sockets = new Set<Socket>()
+  /** Finds out about peers that vanished, also those that asked for no keep alive of MQTT. */
+  readonly #keepAlive = new KeepAlive(() => this.#sockets)
+  /** Where all connections arrive; undefined: at any address of this machine, and each has to be asked. */
+  #own: Peers['server'] | undefined
 
   constructor(server: Server, accept: (source: Socket, peers: Peers) => void) {
     this.#server = server
@@ -112,8 +117,8 @@ class Endpoint {
     // A TLS server says `connection` for what is below it.
     const ready = 'setSecureContext' in server ? 'secureConnection' : 'connection'
     server.on(ready, (socket: Socket) => {
-      const { remoteAddress, remotePort, localAddress, localPort } = socket
-      accept(socket, { client: [remoteAddress ?? '', remotePort ?? 0], server: [localAddress ?? '', localPort ?? 0] })
+      const { remoteAddress, remotePort } = socket
+      accept(socket, { client: [remoteAddress ?? '', remotePort ?? 0], server: this.#own ?? localEnd(socket) })
     })
   }
 
@@ -131,11 +136,14 @@ class Endpoint {
         cause: error,
       })
     }
-    this.port = (this.#server.address() as AddressInfo).port // a TCP server has an address object while it listens
+    const own = this.#server.address() as AddressInfo // a TCP server has an address object while it listens
+    this.port = own.port
+    if (!['0.0.0.0', '::'].includes(own.address)) this.#own = [own.address, own.port]
   }
 
   /** Takes no new connection; resolves when the broker has closed all, and cuts what is left when `signal` aborts. */
   async close(signal: AbortSignal): Promise<void> {
+    this.#keepAlive.stop()
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
     this.#server.close()
@@ -149,11 +157,14 @@ class Endpoint {
   }
 }
 
+function localEnd({ localAddress, localPort }: Socket): Peers['server'] {
+  return [localAddress ?? '', localPort ?? 0]
+}
+
 async function createListener(options: MqttOptions, { base, log }: Services<MqttProtocol>): Promise<Server> {
   const { tls, connectTimeout } = options
-  // Without noDelay a message waits for the acknowledgement of the one before it; keepAlive finds out about peers that
-  // vanished, also those that asked for no keep alive of MQTT.
-  const common = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }
+  // Without it a message waits for the acknowledgement of the one before it.
+  const common = { noDelay: true }
   const server = tls
     ? secureServer(
         { ...common, ...(await readFiles(tls, base)), handshakeTimeout: connectTimeout, minVersion: 'TLSv1.2' },

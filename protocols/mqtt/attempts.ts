@@ -1,8 +1,8 @@
 /** Attempts at stored publishes: by the client's own instance while it is there, else by one of their own. */
-import type { StoredRecord } from '../../src/asgi/delivery.ts'
-import { Slot, type SlotOptions } from './slot.ts'
-import type { MqttProtocol, MqttPublish, MqttScope } from './scope.ts'
 import type { Unrouted } from '../../src/asgi/adapter.ts'
+import type { AttemptSettled, StoredRecord } from '../../src/asgi/delivery.ts'
+import type { MqttProtocol, MqttPublish, MqttScope } from './scope.ts'
+import { Slot, type SlotOptions } from './slot.ts'
 
 interface Fresh {
   readonly slot: Slot
@@ -17,7 +17,8 @@ export class Attempts {
   readonly #options: SlotOptions
   /** Those of one lane that come one after the other share an instance. */
   readonly #fresh = new Map<string, Fresh>()
-  readonly #underway = new Set<(error: unknown) => void>()
+  /** Those that may have something under way. */
+  readonly #slots = new Set<Slot>()
   readonly #watched = new WeakSet<AbortSignal>()
 
   constructor(options: Omit<SlotOptions, 'close'>) {
@@ -25,21 +26,14 @@ export class Attempts {
     this.#options = { ...options, close: () => undefined }
   }
 
-  /** Resolves when the application has handled it. */
-  attempt(record: StoredRecord<MqttProtocol>): Promise<void> {
-    this.#watch(record.signal)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#underway.add(reject)
-    const settle = (error?: unknown) => {
-      this.#underway.delete(reject)
-      if (error === undefined) resolve()
-      else reject(error)
-    }
+  /** Makes one attempt. */
+  attempt(record: StoredRecord<MqttProtocol>, settled: AttemptSettled): void {
+    if (record.signal.aborted) return settled(record.signal.reason)
     const event = record.event as MqttPublish // as it was stored
     const { live } = record
-    if (live instanceof Slot && !live.ending) live.put(event, event.payload.length, settle, 'told')
-    else this.#renew(record, event, settle)
-    return promise
+    if (!(live instanceof Slot) || live.ending) return this.#renew(record, event, settled)
+    if (!this.#slots.has(live)) this.#follow(live, record.signal)
+    live.put(event, event.payload.length, settled, 'told')
   }
 
   /** Resolves when no instance is left. */
@@ -48,14 +42,14 @@ export class Attempts {
     await Promise.all(Array.from(this.#fresh.values(), ({ slot }) => slot.end('shutdown')))
   }
 
-  #renew(record: StoredRecord<MqttProtocol>, event: MqttPublish, settle: (error?: unknown) => void): void {
+  #renew(record: StoredRecord<MqttProtocol>, event: MqttPublish, settled: AttemptSettled): void {
     const { id, lane, scope, attempt, redelivered } = record
     // A rule may put several clients into one lane, and what has no lane shares nothing.
     const key = `${attempt} ${redelivered} ${(scope as Unrouted<MqttScope>).clientId} ${lane || id}`
     const fresh = this.#fresh.get(key) ?? this.#open(key, record)
     fresh.waiting++
-    const done = (error?: unknown) => {
-      settle(error)
+    const done: AttemptSettled = (error, scopeId) => {
+      settled(error, scopeId)
       fresh.waiting--
       fresh.timer?.refresh()
       fresh.timer ??= setTimeout(() => this.#leave(key, fresh), linger)
@@ -63,13 +57,14 @@ export class Attempts {
     fresh.slot.put(event, event.payload.length, done, 'told')
   }
 
-  #open(key: string, { scope, attempt, redelivered }: StoredRecord<MqttProtocol>): Fresh {
+  #open(key: string, { scope, attempt, redelivered, signal }: StoredRecord<MqttProtocol>): Fresh {
     const tried = { ...(attempt > 1 && { attempt }), ...(redelivered && { redelivered }) }
     const fresh = {
       slot: new Slot({ ...(scope as Unrouted<MqttScope>), ...tried }, this.#options),
       waiting: 0,
       timer: undefined,
     }
+    this.#follow(fresh.slot, signal)
     this.#fresh.set(key, fresh)
     return fresh
   }
@@ -80,15 +75,15 @@ export class Attempts {
     void fresh.slot.end('redelivered')
   }
 
-  /** The gateway waits no longer. One signal serves all of a journal, and all journals end together. */
-  #watch(signal: AbortSignal): void {
+  /** One signal serves all of a journal, and all journals end together: then the gateway waits no longer. */
+  #follow(slot: Slot, signal: AbortSignal): void {
+    this.#slots.add(slot)
+    void slot.over.then(() => this.#slots.delete(slot))
     if (this.#watched.has(signal)) return
     this.#watched.add(signal)
     const cut = () => {
-      for (const reject of this.#underway) reject(signal.reason)
-      this.#underway.clear()
+      for (const one of this.#slots) one.cut(signal.reason)
     }
-    if (signal.aborted) queueMicrotask(cut)
-    else signal.addEventListener('abort', cut, { once: true })
+    signal.addEventListener('abort', cut, { once: true })
   }
 }

@@ -8,11 +8,14 @@ import { SignalboxError } from '../../src/runtime/errors.ts'
 import { Attempts } from './attempts.ts'
 import { Access, returnCodes, type ReturnCode, type TopicRules } from './access.ts'
 import { Gate, type GateLimits } from './gate.ts'
+import { Frames } from './frames.ts'
 import { GuardedAedes, type Sessions } from './guarded-aedes.ts'
+import { handLeftWill } from './left-will.ts'
 import type { MqttOptions } from './options.ts'
 import type { MqttProtocol, MqttPublishSend } from './scope.ts'
 import { packetOf } from './send.ts'
-import { Session, type Peers, type SessionContext } from './session.ts'
+import { Session, type Peers } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 import type { BrokerParts, SharedPolicy } from './redis-store.ts'
 import { openStore, type Store } from './store.ts'
 
@@ -23,8 +26,11 @@ export type BrokerServices = Pick<
 
 const everything: TopicRules = { publish: ['#'], subscribe: ['#'] }
 
-/** Deliveries to subscribers at a time: one that does not read holds up no more than its own. */
-const concurrency = 1000
+/**
+ * Messages on their way to subscribers at a time: any number, which who publishes has a window for. With a bound one subscriber
+ * that does not read would hold up the messages of all, and what waits for it would go on one inside the other.
+ */
+const concurrency = 0
 /** What may wait for a client that does not read, when those who publish to it are on other gateways and cannot be slowed. */
 const unreadLimit = 4 * 2 ** 20
 /** Messages of applications that wait for Redis; further ones fail. */
@@ -102,6 +108,7 @@ export class Broker {
     const storing = { journal: services.journal, log, patience: services.closeTimeout }
     const instances = { services, storing, limits: options, handlerTimeout }
     this.attempts = new Attempts({ ...instances, publish: (event) => this.#publishFor(event) })
+    const frames = new Frames()
     this.#context = {
       store: parts.store,
       access: new Access(users, anonymous === true ? everything : anonymous || undefined),
@@ -112,7 +119,10 @@ export class Broker {
       get closing() {
         return isClosing()
       },
+      unreadLimit: parts.shared && unreadLimit,
+      framed: (packet) => frames.of(packet),
       publish: (packet, done) => this.#publish(packet, done),
+      broker: (packet, client, done) => this.#aedes.broker(packet, client, done),
     }
     this.#listen(log)
   }
@@ -181,7 +191,11 @@ export class Broker {
       authorizePublish: (client, packet, done) => {
         const inbound = client ? this.#of(client)?.inbound : undefined
         // Without a client: the will of one whose gateway crashed.
-        if (!client || !inbound) return done(null)
+        if (!client || !inbound)
+          return attempt(
+            () => this.#handLeftWill(packet, () => done(null)),
+            (error) => error && done(error),
+          )
         const isWill = packet === Reflect.get(client, 'will')
         attempt(
           () => (isWill ? inbound.will(packet, done) : inbound.publish(packet, done)),
@@ -195,14 +209,7 @@ export class Broker {
           (error) => done(error ?? null, granted ? subscription : null),
         )
       },
-      authorizeForward: (client, packet) => {
-        const session = this.#of(client)
-        if (shared && session && session.gate.writableLength > unreadLimit) {
-          // What it has not acknowledged waits for it in its session.
-          session.gate.cut('closed', new Error(`it does not read the ${unreadLimit} bytes that wait for it`))
-        }
-        return session?.forwards(packet) ? packet : null
-      },
+      authorizeForward: (client, packet) => (this.#of(client)?.forwards(packet) ? packet : null),
     }
   }
 
@@ -253,6 +260,10 @@ export class Broker {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#publish(packetOf(event), (error) => (error ? reject(error) : resolve()))
     await promise
+  }
+
+  #handLeftWill(will: PublishPacket, done: () => void): void {
+    handLeftWill(will, { ...this.#context.instances, publish: (event) => this.#publishFor(event) }, done)
   }
 
   #settled(): Promise<void> {

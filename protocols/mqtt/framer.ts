@@ -56,7 +56,7 @@ export class Framer {
     this.#at = isTaken ? 0 : end
     // What follows must not be put over the packet that is given out: its room is not ours any more.
     this.#room = undefined
-    return bytes.subarray(start, end)
+    return start === 0 && isTaken ? bytes : bytes.subarray(start, end)
   }
 
   #append(chunk: Buffer): void {
@@ -72,4 +72,18 @@ export class Framer {
     chunk.copy(room, held.length)
     this.#bytes = room.subarray(0, length)
   }
+}
+
+/** The packets from `start` to before `end`, of which there is one, one behind the other; without a copy when they came so. */
+export function joined(packets: readonly Buffer[], start: number, end: number): Buffer {
+  const some = packets.slice(start, end)
+  const first = some[0] as Buffer // there is one
+  const inOnePiece = some.every((packet, index) => index === 0 || follows(some[index - 1] as Buffer, packet)) // the one before
+  if (!inOnePiece) return Buffer.concat(some)
+  const length = some.reduce((sum, packet) => sum + packet.length, 0)
+  return Buffer.from(first.buffer, first.byteOffset, length)
+}
+
+function follows(before: Buffer, packet: Buffer): boolean {
+  return before.buffer === packet.buffer && before.byteOffset + before.length === packet.byteOffset
 }

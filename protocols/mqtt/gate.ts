@@ -1,12 +1,16 @@
 /** Stands between a client's socket and Aedes: frames and checks packets, keeps their order, and holds back what is too much. */
-import { Readable, type Duplex } from 'node:stream'
-import { Framer } from './framer.ts'
+import { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import type { PublishPacket } from 'aedes'
+import { Framer, joined } from './framer.ts'
 import { Outlet } from './outlet.ts'
 import {
   checkPacket,
   packetType,
   packetTypes,
+  parsePublish,
   ProtocolViolation,
+  qosOf,
   remainingLength,
   type PacketLimits,
 } from './packet.ts'
@@ -21,6 +25,11 @@ export interface GateLimits extends PacketLimits {
 /** Why a connection ended; what `mqtt.disconnect` says. */
 export type EndReason = 'disconnect' | 'keepalive' | 'takeover' | 'error' | 'closed' | 'shutdown'
 
+/** Where what the client publishes goes with QoS 0 and 1: Aedes would parse it again, and acknowledge it too early. */
+export interface Publishes {
+  published(packet: PublishPacket): void
+}
+
 /** Of the packets that wait, beside one that has not come completely; then the socket is paused. */
 const backlogLimit = { bytes: 64 * 1024, packets: 1024 }
 /** A packet that is long in coming counts as a sign of life every so many bytes. */
@@ -31,14 +40,17 @@ const pingResponse = Buffer.from([0xd0, 0])
 const readLimit = 64 * 1024
 
 /**
- * The stream that Aedes reads, and writes to. It does both at once, without the buffers of streams: what passes waits in one
- * piece until it is read, and what is written goes to the outlet, which collects the pieces of a turn. At most `window`
- * packets have passed to Aedes and are not `settled()`; the others wait here, in order, and when enough wait the socket is
- * paused. PINGREQ is answered from here, past all that waits: a slow application costs no client its connection.
+ * What Aedes takes for a stream, to read and to write. It does both at once, without the buffers and states of streams: what
+ * passes waits in one piece until it is read, and what is written goes to the outlet, which collects the pieces of a turn. Publishes of QoS 0 and
+ * 1 do not pass through Aedes' parser, but in the same order. At most `window` packets have passed and are not `settled()`;
+ * the others wait here, in order, and when enough wait the socket is paused. PINGREQ is answered from here, past all that waits: a slow application costs no client its connection.
  */
-export class Gate extends Readable {
+export class Gate extends EventEmitter {
   /** Who ended the connection, as far as it can be told from here. */
   reason: EndReason = 'closed'
+  destroyed = false
+  /** Known before a client is let in. */
+  publishes: Publishes | undefined
   readonly #source: Duplex
   readonly #limits: GateLimits
   readonly #framer: Framer
@@ -60,7 +72,6 @@ export class Gate extends Readable {
   /** What has passed and is not read. */
   #unread: Buffer | undefined
   #pumping = false
-  #cut = false
   #disconnectTimer: NodeJS.Timeout | undefined
   #disconnectLate = false
   #keepaliveTimer: NodeJS.Timeout | undefined
@@ -132,18 +143,29 @@ export class Gate extends Readable {
     return promise
   }
 
-  /** Closes the connection; the reason that is given first stays. */
+  /** Closes the connection; the reason that is given first stays. A turn later, as of streams, comes 'close'. */
   cut(reason: EndReason, error?: Error): void {
     if (this.destroyed) return
     this.reason = reason
-    this.#cut = true
-    this.destroy(error)
+    this.destroyed = true
+    clearTimeout(this.#disconnectTimer)
+    clearTimeout(this.#keepaliveTimer)
+    this.#waiting.length = 0
+    this.#waitingBytes = 0
+    this.#unread = undefined
+    this.#outlet.close(reason === 'disconnect')
+    process.nextTick(sayClosed, this, error)
   }
 
-  /** All that has passed; null when there is nothing. Streams themselves ask for 0 bytes. */
-  override read(size?: number | null): Buffer | null {
+  /** For Aedes. */
+  destroy(error?: Error): void {
+    this.cut(error ? 'error' : this.reason, error)
+  }
+
+  /** All that has passed; null when there is nothing. */
+  read(): Buffer | null {
     const unread = this.#unread
-    if (!unread || size === 0) return null
+    if (!unread) return null
     this.#unread = undefined
     // Later: what passes then is read after this.
     if (unread.length >= readLimit) process.nextTick(() => this.#pump())
@@ -158,19 +180,6 @@ export class Gate extends Readable {
     this.#owesDrain = true
     return false
   }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    if (error && !this.#cut) this.reason = 'error'
-    clearTimeout(this.#disconnectTimer)
-    clearTimeout(this.#keepaliveTimer)
-    this.#waiting.length = 0
-    this.#waitingBytes = 0
-    this.#unread = undefined
-    this.#outlet.close()
-    done(error)
-  }
-
-  // From the client.
 
   /** It has read. */
   #onRoom(): void {
@@ -225,7 +234,7 @@ export class Gate extends Readable {
     this.#keepaliveTimer = setTimeout(look, silence)
   }
 
-  // To Aedes.
+  // To Aedes and the session.
 
   /** Frames what has come and hands on what may pass, until neither goes any further. */
   #pump(): void {
@@ -284,26 +293,33 @@ export class Gate extends Readable {
   #pass(): boolean {
     const waiting = this.#waiting
     let passed = 0
+    /** From here on they are for Aedes. */
     let start = 0
-    for (let packet = waiting[0]; packet && this.#mayPass(packet); packet = waiting[++passed]) {
+    for (let packet = waiting[0]; packet && this.#mayPass(packet); packet = waiting[passed]) {
       this.#note(packet)
-      if (passed > start && !follows(waiting[passed - 1] as Buffer, packet)) {
-        this.#hand(inOnePiece(waiting, start, passed))
-        start = passed
-      }
+      passed++
+      if (packetType(packet) !== packetTypes.publish || qosOf(packet) === 2) continue
+      // In order with what Aedes is to parse. Either may close the connection.
+      this.#hand(start, passed - 1)
+      if (!this.destroyed) this.publishes?.published(parsePublish(packet))
+      if (this.destroyed) return true
+      start = passed
     }
     if (passed === 0) return false
-    this.#hand(inOnePiece(waiting, start, passed))
+    this.#hand(start, passed)
     if (passed === waiting.length) waiting.length = 0
     else waiting.splice(0, passed)
-    // Aedes holds 'readable' events against the packets it is busy with, and reads when they are even. It is to read now:
-    // how much it is busy with is decided here.
-    for (let tries = 0; tries <= this.#limits.window && this.#unread; tries++) this.emit('readable')
     return true
   }
 
-  #hand(packets: Buffer): void {
+  /** Aedes reads those that wait from `start` to before `end`. */
+  #hand(start: number, end: number): void {
+    if (start === end) return
+    const packets = joined(this.#waiting, start, end)
     this.#unread = this.#unread ? Buffer.concat([this.#unread, packets]) : packets
+    // Aedes holds 'readable' events against the packets it is busy with, and reads when they are even. It is to read now:
+    // how much it is busy with is decided here.
+    for (let tries = 0; tries <= this.#limits.window && this.#unread; tries++) this.emit('readable')
   }
 
   #mayPass(packet: Buffer): boolean {
@@ -375,14 +391,9 @@ export class Gate extends Readable {
   }
 }
 
-function follows(before: Buffer, packet: Buffer): boolean {
-  return before.buffer === packet.buffer && before.byteOffset + before.length === packet.byteOffset
-}
-
-/** Packets that came in one piece are handed on in one piece. */
-function inOnePiece(packets: readonly Buffer[], start: number, end: number): Buffer {
-  const first = packets[start] as Buffer // there is one between `start` and `end`
-  if (end - start === 1) return first
-  const last = packets[end - 1] as Buffer
-  return Buffer.from(first.buffer, first.byteOffset, last.byteOffset + last.length - first.byteOffset)
+function sayClosed(gate: Gate, error: Error | undefined): void {
+  if (error && gate.listenerCount('error') > 0) gate.emit('error', error)
+  // Who waits for the end of a stream takes one that closes without it for broken, and makes an error of that.
+  gate.emit('end')
+  gate.emit('close')
 }

@@ -27,6 +27,11 @@ export class GuardedAedes extends Aedes {
     return back.dropped ? brokered() : untyped.publish.call(this, packet, client, brokered)
   }
 
+  /** What a client published that came past Aedes' parser, to every subscriber. */
+  broker(packet: PublishPacket, client: Client, done: Callback): void {
+    untyped.publish.call(this, packet, client, done)
+  }
+
   /** A client that left while its session was looked up would be listed for ever. */
   registerClient(client: Client): void {
     if (client.closed) return

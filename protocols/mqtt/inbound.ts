@@ -2,6 +2,7 @@
 import type { PublishPacket } from 'aedes'
 
 type Done = (error?: Error | null) => void
+type Brokered = (error?: Error) => void
 
 /** Of Aedes. */
 export interface InboundClient {
@@ -18,6 +19,8 @@ export interface InboundHost {
   isRepeated(packet: PublishPacket): Promise<boolean>
   /** To the application; `done` is called once, when it was handled or has failed. */
   deliver(packet: PublishPacket, done: () => void): void
+  /** To the subscribers; `done` is called once, when they have it. */
+  broker(packet: PublishPacket, done: Brokered): void
   /** PUBACK. */
   acknowledge(messageId: number): void
   /** A packet that counts in the gate is done with. */
@@ -27,8 +30,8 @@ export interface InboundHost {
 interface Entry {
   readonly packet: PublishPacket
   readonly qos: PublishPacket['qos']
-  /** Aedes goes on with the packet. */
-  readonly done: Done
+  /** Aedes goes on with the packet; left out where it came past Aedes. */
+  readonly done: Done | undefined
   /** Its turn may come: it was handled, is denied, or is a repetition. */
   ready: boolean
   /** It goes to nobody. */
@@ -63,13 +66,17 @@ export class Inbound {
   /** None may follow until this one is brokered. */
   #alone: Entry | undefined
   #arrived: (() => void) | undefined
+  #going = false
 
   constructor(host: InboundHost) {
     this.#host = host
   }
 
-  /** `done` is called when it is this packet's turn; Aedes then hands it back to be brokered. */
-  publish(packet: PublishPacket, done: Done): void {
+  /**
+   * `done` is called when it is this packet's turn; Aedes then hands it back to be brokered. Without one it came past Aedes,
+   * which is only for QoS 0 and 1, and is brokered by the host.
+   */
+  publish(packet: PublishPacket, done?: Done): void {
     const entry = this.#enter(packet, done)
     if (!this.#host.allowed(packet)) {
       entry.dropped = true
@@ -101,7 +108,7 @@ export class Inbound {
     await promise
   }
 
-  #enter(packet: PublishPacket, done: Done): Entry {
+  #enter(packet: PublishPacket, done: Done | undefined): Entry {
     const entry: Entry = {
       packet,
       qos: packet.qos,
@@ -152,9 +159,17 @@ export class Inbound {
 
   /** [MQTT-4.6.0-6] */
   #goOn(): void {
-    for (let [next] = this.#entries; next?.ready && !this.#mustWait(next); [next] = this.#entries) {
-      this.#entries.shift()
-      this.#handBack(next)
+    // Who is brokered at once comes back here: one inside the other, a whole window of them would be a deep stack.
+    if (this.#going) return
+    this.#going = true
+    try {
+      const entries = this.#entries
+      for (let next = entries[0]; next?.ready && !this.#mustWait(next); next = entries[0]) {
+        entries.shift()
+        this.#handBack(next)
+      }
+    } finally {
+      this.#going = false
     }
   }
 
@@ -168,13 +183,17 @@ export class Inbound {
     const { client } = this.#host
     if (entry.repeated) {
       this.#host.settled(packet.length ?? 0, qos)
-      return done(null)
+      return done?.(null)
     }
     // What Aedes stores before it brokers it would be overtaken by what comes after it.
     if (qos === 2 || packet.retain) this.#alone = entry
     if (qos === 1) {
       this.#unacknowledged.push(entry)
       this.#brokering++
+    }
+    if (!done) {
+      if (entry.dropped) return this.#brokered(entry, undefined)
+      return this.#host.broker(packet, (error) => this.#brokered(entry, error))
     }
     // With QoS 0 Aedes brokers it, and leaves the rest to us. Of a client that is gone it would not even do that.
     if (qos === 1 || (qos === 2 && client.closed && client.clean)) packet.qos = 0

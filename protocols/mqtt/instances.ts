@@ -2,7 +2,7 @@
 import type { Unrouted } from '../../src/asgi/adapter.ts'
 import type { Params, Resolution } from '../../src/asgi/protocol.ts'
 import type { MqttPublish, MqttScope, Qos } from './scope.ts'
-import { Storing } from './storing.ts'
+import { type Origin, Storing } from './storing.ts'
 import { Slot, type ConnectAnswer, type Settled, type SlotOptions } from './slot.ts'
 
 /** How many topics of a client are remembered with the rule that takes them. */
@@ -11,12 +11,8 @@ const remembered = 1000
 /** A publish whose params are still to be filled in. */
 export type PublishDraft = Omit<MqttPublish, 'params'> & { params: Params }
 
-interface Target {
-  readonly slot: Slot
-  readonly resolution: Resolution
-  /** With the topic, where rules look at that. */
-  readonly scope: Unrouted<MqttScope>
-}
+/** The rule that takes an event, and its slot; the scope is with the topic, where rules look at that. */
+type Target = Origin
 
 /** What is known of a publish beside what it says. */
 export interface Arrival {
@@ -88,16 +84,15 @@ export class Instances {
   }
 
   #give(target: Target, event: PublishDraft, { done, key, isWill = false }: Arrival): void {
-    const { slot, resolution, scope } = target
+    const { slot, resolution } = target
     const { storing } = this.#options
     event.params = resolution.params
     const mode = resolution.delivery?.mode ?? (event.qos === 0 ? 'none' : 'stored')
     if (mode === 'stored' && storing) {
-      const lane = `${this.#scope.clientId} ${resolution.route ?? ''}`
-      const record = { direction: 'in', scope, event: event as MqttPublish, resolution, lane, live: slot } as const
       this.#storing ??= new Storing(storing.journal, storing.log)
       // [MQTT-3.3.1-1]: without DUP it is the first time that the client sends it.
-      return this.#storing.put(key ? { ...record, key: key(), mayRepeat: event.dup } : record, done, !isWill)
+      const options = { key: key?.(), mayRepeat: event.dup, isRepeated: !isWill, done }
+      return this.#storing.put(event, target, options)
     }
     // QoS 0 has no answer: there it is the socket that waits.
     if (mode !== 'none' || event.qos === 0 || slot.waiting >= mostUnanswered) {
@@ -146,6 +141,6 @@ export class Instances {
     const slots = (this.#slots ??= new Map())
     const slot = slots.get(rule) ?? new Slot(scope, this.#options)
     slots.set(rule, slot)
-    return { slot, resolution, scope }
+    return { slot, resolution, scope, lane: `${this.#scope.clientId} ${resolution.route ?? ''}` }
   }
 }

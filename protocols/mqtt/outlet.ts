@@ -1,5 +1,7 @@
 /** The way out to a client: what is written in one turn goes out in one piece, and a client that does not read is noticed. */
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { Corker, type Corked } from '../../src/runtime/corker.ts'
 
 /** What may wait for a client that does not read; then whoever sends to it waits, and nothing is taken from it. */
 const unreadLimit = 256 * 1024
@@ -8,13 +10,18 @@ const shortPiece = 8
 /** How long a connection that is being closed may take to send its last bytes, in milliseconds. */
 const lingerTimeout = 2000
 
-export class Outlet {
+/** Of all clients: one callback a turn. */
+const corker = new Corker()
+
+export class Outlet implements Corked {
   readonly #target: Duplex
   readonly #onRoom: () => void
-  #out: (Uint8Array | string)[] = []
+  /** What was written in this turn, when it is one piece; else all of them are in `#out`. */
+  #only: Uint8Array | undefined
+  #out: (Uint8Array | string)[] | undefined
   #bytes = 0
   /** Identifiers of messages of QoS 1 to acknowledge. */
-  #acknowledged: number[] = []
+  #acknowledged: number[] | undefined
   #scheduled = false
 
   /** `onRoom` is called when a client that did not read has read. */
@@ -36,24 +43,33 @@ export class Outlet {
 
   /** A piece of a packet; text is UTF-8. */
   write(piece: Uint8Array | string): void {
-    this.#out.push(piece)
+    if (!this.#only && !this.#out && typeof piece === 'object') this.#only = piece
+    else (this.#out ??= this.#only ? [this.#only] : []).push(piece)
     this.#bytes += typeof piece === 'string' ? Buffer.byteLength(piece) : piece.length
     this.#schedule()
   }
 
   /** PUBACK: in no order with anything but other acknowledgements. */
   acknowledge(messageId: number): void {
-    this.#acknowledged.push(messageId)
+    ;(this.#acknowledged ??= []).push(messageId)
     this.#bytes += 4
     this.#schedule()
   }
 
-  /** Sends what is left, and closes the connection from our side; whoever does not take it in time is cut. */
-  close(): void {
+  /**
+   * Sends what is left, and closes the connection from our side; whoever does not take it in time is cut. With `saidGoodbye`
+   * nothing more comes from the client.
+   */
+  close(saidGoodbye: boolean): void {
     const target = this.#target
     if (target.destroyed) return
     const clogged = this.isClogged
-    this.#flush()
+    this.flush()
+    // What the kernel has it delivers. TLS has an end of its own.
+    if (saidGoodbye && target.writableLength === 0 && target instanceof Socket && !('encrypted' in target)) {
+      target.destroy()
+      return
+    }
     target.end()
     if (clogged) {
       target.destroy()
@@ -68,10 +84,11 @@ export class Outlet {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(this.#flush)
+    corker.add(this)
   }
 
-  readonly #flush = (): void => {
+  /** The turn is over. */
+  flush(): void {
     this.#scheduled = false
     if (this.#bytes === 0) return
     const clogged = this.isClogged
@@ -82,11 +99,10 @@ export class Outlet {
   }
 
   #take(): Uint8Array {
-    const [only] = this.#out
-    const isWhole = this.#out.length === 1 && this.#acknowledged.length === 0
-    const packets = isWhole && typeof only === 'object' ? only : this.#packed()
-    this.#out = []
-    this.#acknowledged = []
+    const packets = this.#only && !this.#out && !this.#acknowledged ? this.#only : this.#packed()
+    this.#only = undefined
+    this.#out = undefined
+    this.#acknowledged = undefined
     this.#bytes = 0
     return packets
   }
@@ -94,7 +110,7 @@ export class Outlet {
   #packed(): Buffer {
     const packed = Buffer.allocUnsafe(this.#bytes)
     let at = 0
-    for (const piece of this.#out) {
+    for (const piece of this.#out ?? (this.#only ? [this.#only] : [])) {
       if (typeof piece === 'string') at += packed.write(piece, at)
       else if (piece.length > shortPiece) {
         packed.set(piece, at)
@@ -103,7 +119,7 @@ export class Outlet {
         for (let index = 0; index < piece.length; index++) packed[at++] = piece[index] as number // inside it
       }
     }
-    for (const id of this.#acknowledged) {
+    for (const id of this.#acknowledged ?? []) {
       packed[at++] = 0x40
       packed[at++] = 2
       packed[at++] = id >> 8

@@ -1,5 +1,6 @@
 /** What can be said of an MQTT control packet from its bytes alone: its length, its type, and whether it is well-formed. */
 import { isUtf8 } from 'node:buffer'
+import type { PublishPacket } from 'aedes'
 import { filterProblem, type TopicLimits } from './topic.ts'
 
 /** The control packet types that clients send, section 2.2.1. */
@@ -87,6 +88,27 @@ export function checkPacket(packet: Buffer, limits: PacketLimits): void {
   }
 }
 
+/** The QoS of a PUBLISH. */
+export const qosOf = (packet: Uint8Array) => (((packet[0] as number) >> 1) & 3) as PublishPacket['qos'] // 3 is refused above
+
+/** What a PUBLISH says, after `checkPacket`. Its payload is a part of it. */
+export function parsePublish(packet: Buffer): PublishPacket {
+  const start = packet.length < 130 ? 2 : headerLength(packet)
+  const flags = packet[0] as number // a packet has at least two bytes
+  const qos = qosOf(packet)
+  const end = start + 2 + packet.readUInt16BE(start)
+  return {
+    cmd: 'publish',
+    topic: packet.toString('utf8', start + 2, end),
+    payload: packet.subarray(qos > 0 ? end + 2 : end),
+    qos,
+    retain: (flags & 0x01) !== 0,
+    dup: (flags & 0x08) !== 0,
+    length: packet.length - start,
+    ...(qos > 0 && { messageId: packet.readUInt16BE(end) }),
+  }
+}
+
 /** What follows the fixed header, in bytes. */
 export function remainingLength(packet: Uint8Array): number {
   return packet.length - headerLength(packet)
@@ -116,12 +138,12 @@ function checkConnect(reader: Reader): void {
   // [MQTT-3.1.2-22]
   if (flags & 0x40 && !(flags & 0x80)) throw new ProtocolViolation('a password without a user name')
   reader.number()
-  reader.text('client id')
+  reader.checkText('client id')
   if (flags & 0x04) {
-    reader.text('topic of the will')
+    reader.checkText('topic of the will')
     reader.binary()
   }
-  if (flags & 0x80) reader.text('user name')
+  if (flags & 0x80) reader.checkText('user name')
   if (flags & 0x40) reader.binary()
   if (!reader.atEnd) throw new ProtocolViolation('bytes after the end of CONNECT')
 }
@@ -204,10 +226,14 @@ class Reader {
   }
 
   text(what: string): string {
+    return this.checkText(what).toString()
+  }
+
+  checkText(what: string): Buffer {
     const bytes = this.binary()
     if (!isUtf8(bytes)) throw new ProtocolViolation(`the ${what} is not UTF-8`) // [MQTT-1.5.3-1]
     if (bytes.includes(0)) throw new ProtocolViolation(`the ${what} has a NUL character`) // [MQTT-1.5.3-2]
-    return bytes.toString()
+    return bytes
   }
 
   #take(length: number): Buffer {

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import AsyncRedisPersistence from 'aedes-persistence-redis/asyncPersistence.js'
 import type { Redis } from 'ioredis'
 import { reason } from '../../src/runtime/errors.ts'
+import { freeIdentifier, takeIdentifier } from './identifiers.ts'
 import { noSuchPacket, type Identified, type StoredClient, type StoredPacket } from './store.ts'
 
 /** What is used of the package. */
@@ -63,6 +64,7 @@ export class RedisPersistence {
 
   /** @throws Error `no such packet`. */
   async outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void> {
+    takeIdentifier(client, packet.messageId)
     const own = packet.cmd === 'pubrel' ? release(client.id, packet) : ownCopy(client.id, packet)
     const { brokerId, brokerCounter } = own
     // The package would write what nobody is going to delete.
@@ -84,6 +86,7 @@ export class RedisPersistence {
   }
 
   async outgoingClearMessageId(client: StoredClient, packet: Identified): Promise<StoredPacket | undefined> {
+    freeIdentifier(client, packet.messageId)
     const cleared = await this.#inner.outgoingClearMessageId(client, packet)
     if (!cleared) return undefined
     const { brokerId, brokerCounter, cmd } = cleared

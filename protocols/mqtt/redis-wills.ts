@@ -8,6 +8,8 @@ export interface Will {
   readonly payload: Uint8Array
   readonly qos: Qos
   readonly retain: boolean
+  /** Of the client's connection. */
+  readonly scope?: object
   clientId?: string
   brokerId?: string
   brokerCounter?: number
@@ -115,8 +117,9 @@ export class RedisWills {
     }
   }
 
-  async #write(clientId: string, { topic, payload, qos, retain }: Will): Promise<void> {
-    const text = JSON.stringify({ topic, payload: Buffer.from(payload).toString('base64'), qos, retain, clientId })
+  async #write(clientId: string, { topic, payload, qos, retain, scope }: Will): Promise<void> {
+    const bytes = Buffer.from(payload).toString('base64')
+    const text = JSON.stringify({ topic, payload: bytes, qos, retain, clientId, scope })
     await this.#link.commands.hset(`wills:${this.#brokerId}`, encodeURIComponent(clientId), text)
   }
 }

@@ -1,52 +1,25 @@
 /** One client's connection: what the gate, Aedes and the application's instances have to do with each other. */
 import { hash, randomUUID } from 'node:crypto'
 import type { AedesPublishPacket, Client, ConnectPacket, PublishPacket, Subscription } from 'aedes'
-import type { Log } from '../../src/asgi/context.ts'
-import { returnCodes, type Access, type ReturnCode, type Rights } from './access.ts'
+import { returnCodes, type ReturnCode, type Rights } from './access.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Gate } from './gate.ts'
+import type { Gate, Publishes } from './gate.ts'
+import { forwardTo, type AedesClient } from './forwarding.ts'
+import { numberAnew } from './identifiers.ts'
 import { Inbound, type InboundHost } from './inbound.ts'
 import { Instances, type PublishDraft } from './instances.ts'
+import { keepScope } from './left-will.ts'
 import type { MqttPublishSend, MqttScope } from './scope.ts'
 import { packetOf } from './send.ts'
+import type { SessionContext } from './session-context.ts'
 import type { SlotOptions } from './slot.ts'
-import type { Store } from './store.ts'
 import { Subscriptions } from './subscriptions.ts'
-import { topicProblem, type TopicLimits } from './topic.ts'
-
-/** What Aedes' client has beyond its types. */
-export interface AedesClient extends Client {
-  will: PublishPacket | null
-  duplicates: object
-  deliverQoS(packet: AedesPublishPacket, done: () => void): void
-}
-
-export interface SessionLimits extends TopicLimits {
-  readonly maxClients: number
-  readonly maxClientIdLength: number
-  readonly maxSubscriptions: number
-  /** In milliseconds. */
-  readonly keepaliveLimit?: number | undefined
-}
-
-/** What the sessions of a broker share. */
-export interface SessionContext {
-  readonly store: Store
-  readonly access: Access
-  readonly log: Log
-  readonly instances: Pick<SlotOptions, 'services' | 'storing' | 'limits' | 'handlerTimeout'>
-  readonly limits: SessionLimits
-  /** The sessions of clients that are connected here or about to be, by the id that Aedes knows them by. */
-  readonly sessions: Map<string, Session>
-  readonly closing: boolean
-  /** To every subscriber. */
-  publish(packet: PublishPacket, done: (error?: Error) => void): void
-}
+import { topicProblem } from './topic.ts'
 
 /** The two ends of the connection, as scopes have them. */
 export type Peers = Pick<MqttScope, 'client' | 'server'>
 
-export class Session {
+export class Session implements Publishes {
   readonly gate: Gate
   readonly inbound: Inbound
   readonly subscriptions: Subscriptions
@@ -63,7 +36,8 @@ export class Session {
   #claiming: Promise<void> | undefined
   /** Of a client with a session. */
   #catchUp: CatchUp | undefined
-  #packet: ConnectPacket | undefined
+  #protocolVersion = 4
+  #will: ConnectPacket['will']
   #clientId = ''
   #keepalive = 0
   #rights: Rights | undefined
@@ -79,6 +53,8 @@ export class Session {
     // Aedes takes a message for a repetition when a later one was forwarded before it, which happens when it had to be
     // stored, and would lose it. `Subscriptions` knows better.
     this.#client.duplicates = noDuplicates
+    forwardTo(this.#client, { gate, framed: context.framed, forwards: (packet) => this.forwards(packet) })
+    gate.publishes = this
     this.peers = peers
     this.#context = context
     this.inbound = new Inbound(this.#inboundHost())
@@ -99,7 +75,8 @@ export class Session {
 
   /** CONNECT has come. Aedes goes on with what is in the packet afterwards. */
   connecting(packet: ConnectPacket): void {
-    this.#packet = { ...packet }
+    this.#protocolVersion = packet.protocolVersion ?? 4
+    this.#will = packet.will
     this.#clientId = packet.clientId || (packet.clean ? `signalbox-${randomUUID()}` : '') // [MQTT-3.1.3-6]
     this.#keepalive = packet.keepalive ?? 0
     // A client id is its user's own: nobody else ends this connection with it, or gets its messages.
@@ -122,7 +99,7 @@ export class Session {
       log.warn(who, 'an MQTT login was refused')
       return rights
     }
-    const { will } = this.#packet ?? {}
+    const will = this.#will
     // A will that may not be published is refused while there is somebody to tell.
     if (will && (topicProblem(will.topic, this.#context.limits) ?? !rights.mayPublish(will.topic))) {
       log.warn({ ...who, topic: will.topic }, 'an MQTT client was refused for the topic of its will')
@@ -133,7 +110,10 @@ export class Session {
     const crowded = this.#unfit()
     if (crowded) return crowded.code
     if (!(await this.#takeOver())) return undefined
-    if (!this.#client.clean) this.#beginCatchUp()
+    if (!this.#client.clean) {
+      numberAnew(this.#client)
+      this.#beginCatchUp()
+    }
     return this.#ask(rights)
   }
 
@@ -248,6 +228,7 @@ export class Session {
   async #ask(rights: Rights): Promise<ReturnCode | undefined> {
     const { instances } = this.#context
     const scope = this.#scope(rights)
+    if (this.#will) keepScope(this.#will, scope)
     const close = () => this.gate.cut('closed')
     this.#instances = new Instances(scope, { ...instances, close, publish: (event) => this.#send(event) })
     const answer = await this.#instances.connect()
@@ -256,14 +237,13 @@ export class Session {
   }
 
   #scope({ username }: Rights): Parameters<SlotOptions['services']['open']>[0] {
-    const { protocolVersion = 4, clean = true } = this.#packet ?? {}
     return {
       type: 'mqtt',
       ...this.peers,
       clientId: this.#clientId,
       username,
-      protocolVersion,
-      clean,
+      protocolVersion: this.#protocolVersion,
+      clean: this.#client.clean,
       keepalive: this.#keepalive,
     }
   }
@@ -284,8 +264,23 @@ export class Session {
 
   // Messages.
 
+  /** What the client publishes with QoS 0 and 1. */
+  published(packet: PublishPacket): void {
+    try {
+      this.inbound.publish(packet)
+    } catch (error) {
+      this.#context.log.error({ err: error }, 'an MQTT packet could not be dealt with')
+      this.gate.cut('error', Error.isError(error) ? error : new Error(String(error)))
+    }
+  }
+
   /** Whether the client gets this message now. */
   forwards(packet: AedesPublishPacket): boolean {
+    const { unreadLimit } = this.#context
+    if (unreadLimit !== undefined && this.gate.writableLength > unreadLimit) {
+      // What it has not acknowledged waits for it in its session.
+      this.gate.cut('closed', new Error(`it does not read the ${unreadLimit} bytes that wait for it`))
+    }
     const catchUp = this.#catchUp
     if (catchUp?.isDelivering(packet)) return true
     if (!this.subscriptions.forwards(packet, this.#client.id)) return false
@@ -341,6 +336,12 @@ export class Session {
         }
       },
       deliver: (packet, done) => this.#deliver(packet, done),
+      broker: (packet, done) =>
+        context.broker(packet, client, (error) => {
+          done(error)
+          // Aedes closes the connection.
+          if (error) client.emit('error', error)
+        }),
       acknowledge: (messageId) => this.gate.acknowledge(messageId),
       settled: (bytes, qos) => this.gate.settled(bytes, qos),
     }

@@ -27,8 +27,8 @@ export type ConnectAnswer = 'accepted' | 'refused' | 'failed'
 
 type Event = MqttProtocol['receive']
 
-/** Called once, when the event was handled, or with an error when the application failed on it. */
-export type Settled = (error?: unknown) => void
+/** Called once, when the event was handled, or with an error when the application failed on it, and the id of its scope. */
+export type Settled = (error?: unknown, scopeId?: string) => void
 
 /** What becomes of an event that the application fails on: it is a dead letter, or only `done` is told. */
 export type Failure = 'buried' | 'told'
@@ -36,7 +36,7 @@ export type Failure = 'buried' | 'told'
 interface Item {
   readonly event: Event
   readonly bytes: number
-  readonly done: Settled
+  done: Settled
   readonly failure: Failure
   /** It was with an instance that ended before it came to it. */
   again: boolean
@@ -93,6 +93,21 @@ export class Slot {
     this.#next()
   }
 
+  /** Who is only told of a failure is told this one now, of all that is not handled yet. */
+  cut(error: unknown): void {
+    for (const item of this.#busy ? [this.#busy, ...this.#queue] : [...this.#queue]) {
+      if (item.failure !== 'told') continue
+      const { done } = item
+      item.done = () => undefined
+      done(error)
+    }
+  }
+
+  /** Resolves when the client is gone, and what it sent was handled. */
+  get over(): Promise<void> {
+    return this.#idle.promise
+  }
+
   /** The client is gone. Resolves when what it sent was handled and no instance is left. */
   async end(reason: string): Promise<void> {
     if (this.#ending === undefined) {
@@ -133,11 +148,12 @@ export class Slot {
 
   #settle({ event, done, failure }: Item, run: Run, error: unknown): void {
     if (error === undefined) return done()
-    if (failure === 'told') return done(error)
+    const { scope } = run.connection
+    if (failure === 'told') return done(error, scope.id)
     const { services } = this.#options
-    if (!hasCode(error, 'no_route')) services.failed(run.connection.scope, event, error)
+    if (!hasCode(error, 'no_route')) services.failed(scope, event, error)
     else services.unrouted(this.#scope, 'topic' in event ? event.topic : event.type)
-    return done(error)
+    return done(error, scope.id)
   }
 
   #open(onAnswer?: (answer: ConnectAnswer) => void): Run {

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import { hasCode, reason, SignalboxError } from '../../src/runtime/errors.ts'
 import { AwayClients } from './away.ts'
+import { freeIdentifier, takeIdentifier } from './identifiers.ts'
 import { MemoryLevel } from './memory-level.ts'
 import { OrderedLevel, type Level } from './ordered-level.ts'
 import type { Qos } from './scope.ts'
@@ -83,7 +84,9 @@ export interface StorePolicy {
   failed(error: unknown): void
 }
 
-const nothing = Promise.resolve()
+const nothing = Promise.resolve(undefined)
+/** For Aedes to read: a stream that is empty would cost as much as all the rest of a connect. */
+const noMessages: readonly StoredPacket[] = []
 
 export const noSuchPacket = () => new Error('no such packet')
 export const isNoSuchPacket = (error: unknown): boolean => reason(error) === noSuchPacket().message
@@ -209,9 +212,9 @@ export class SessionStore implements Store {
     return stored
   }
 
-  async removeSubscriptions(client: StoredClient, filters: readonly string[]): Promise<void> {
+  removeSubscriptions(client: StoredClient, filters: readonly string[]): Promise<void> {
     const known = this.#index.change({ clientId: client.id, removed: filters })
-    if (known.length > 0) await this.#persistence.removeSubscriptions(client, known)
+    return known.length > 0 ? this.#persistence.removeSubscriptions(client, known) : nothing
   }
 
   async subscriptionsByClient(client: StoredClient): Promise<Subscription[]> {
@@ -222,9 +225,10 @@ export class SessionStore implements Store {
     return Promise.resolve(this.#index.match(topic))
   }
 
-  async cleanSubscriptions(client: StoredClient): Promise<void> {
+  cleanSubscriptions(client: StoredClient): Promise<void> {
+    if (!this.#index.has(client.id)) return nothing
     const filters = this.#index.of(client.id).map(({ topic }) => topic)
-    await this.removeSubscriptions(client, filters)
+    return this.removeSubscriptions(client, filters)
   }
 
   async outgoingEnqueue(to: { readonly clientId: string }, packet: StoredPacket): Promise<void> {
@@ -242,6 +246,7 @@ export class SessionStore implements Store {
   }
 
   async outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void> {
+    takeIdentifier(client, packet.messageId)
     try {
       await this.#persistence.outgoingUpdate(client, packet)
     } catch (error) {
@@ -252,13 +257,14 @@ export class SessionStore implements Store {
 
   async outgoingClearMessageId(client: StoredClient, packet: StoredPacket): Promise<StoredPacket | undefined> {
     if (packet.messageId === undefined) return undefined
+    freeIdentifier(client, packet.messageId)
     const cleared = await this.#persistence.outgoingClearMessageId(client, packet)
     if (cleared) this.#count(client.id, -1)
     return cleared
   }
 
-  outgoingStream(client: StoredClient): Readable {
-    return this.#queued.has(client.id) ? this.#persistence.outgoingStream(client) : Readable.from([])
+  outgoingStream(client: StoredClient): Readable | readonly StoredPacket[] {
+    return this.#queued.has(client.id) ? this.#persistence.outgoingStream(client) : noMessages
   }
 
   async incomingStorePacket(client: StoredClient, packet: StoredPacket): Promise<void> {
@@ -286,8 +292,8 @@ export class SessionStore implements Store {
     return this.#persistence.incomingDelPacket(client, packet)
   }
 
-  async cleanIncoming(client: StoredClient): Promise<void> {
-    if (this.#incoming.delete(client.id)) await this.#persistence.cleanIncoming(client)
+  cleanIncoming(client: StoredClient): Promise<void> {
+    return this.#incoming.delete(client.id) ? this.#persistence.cleanIncoming(client) : nothing
   }
 
   putWill(client: StoredClient, will: object): Promise<void> {
@@ -295,9 +301,12 @@ export class SessionStore implements Store {
     return this.#persistence.putWill(client, will)
   }
 
-  async delWill(client: StoredClient): Promise<object | undefined> {
+  delWill(client: StoredClient): Promise<object | undefined> {
     // Aedes asks of every client that comes, and again of one that had a will.
-    if (!this.#wills.delete(client.id)) return undefined
+    return this.#wills.delete(client.id) ? this.#deleteWill(client) : nothing
+  }
+
+  async #deleteWill(client: StoredClient): Promise<object | undefined> {
     try {
       return await this.#persistence.delWill(client)
     } catch (error) {

@@ -6,7 +6,7 @@ import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { requestParts } from '../../src/runtime/http-message.ts'
-import { Corker } from './corker.ts'
+import { BatchCorker } from './corker.ts'
 import { checkHandshake, checkOrigin } from './handshake.ts'
 import { OpenSocket } from './open-socket.ts'
 import type { Handshake } from './opening.ts'
@@ -18,7 +18,7 @@ import { WebsocketSession, type SessionOwner } from './session.ts'
 const closeTimeout = 5000
 
 class WebsocketListener implements Listener, SessionOwner {
-  readonly corker = new Corker()
+  readonly corker = new BatchCorker()
   readonly sendBuffer: number
   readonly idleBeats: number
   readonly idleTimeout: number

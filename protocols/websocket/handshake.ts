@@ -21,7 +21,9 @@ export function checkHandshake(request: IncomingMessage): readonly string[] | Re
   if (headers['sec-websocket-version'] !== '13')
     return { status: 426, headers: ['sec-websocket-version', '13', 'upgrade', 'websocket'] }
   if (!key.test(headers['sec-websocket-key'] ?? '')) return { status: 400, headers: [] }
-  const subprotocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((offer) => offer.trim())
+  const offered = headers['sec-websocket-protocol']
+  if (offered === undefined) return none
+  const subprotocols = offered.split(',').map((offer) => offer.trim())
   if (subprotocols.length === 1 && subprotocols[0] === '') return none
   const proper = subprotocols.every(isToken) && new Set(subprotocols).size === subprotocols.length
   return proper ? subprotocols : { status: 400, headers: [] }

@@ -1,13 +1,14 @@
 /** An accepted WebSocket: its messages in both directions, with their bounds, its heartbeat, and its close. */
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
+import type { Corked } from '../../src/runtime/corker.ts'
 import type { Batch } from './batch.ts'
-import type { Corked, Corker } from './corker.ts'
+import type { BatchCorker } from './corker.ts'
 import type { WebsocketReceive } from './scope.ts'
 
 /** What a listener says about all its sockets. */
 export interface SocketLimits {
-  readonly corker: Corker
+  readonly corker: BatchCorker
   /** In bytes. */
   readonly sendBuffer: number
   /** Heartbeats without a sign of life after which a peer is cut. */
@@ -94,9 +95,15 @@ export class OpenSocket extends WebSocket implements Corked {
   override close(code?: number, reason?: string | Buffer): void {
     this.flush()
     super.close(code, reason)
-    // The socket is ended already. Ended once more by the package when the peer ends its side, it would make two errors that
-    // nobody sees, which cost as much as the rest of the close.
-    this.#raw?.removeAllListeners('end')
+    const raw = this.#raw
+    if (!raw) return
+    // RFC 6455 5.5.1: a peer that has said its last word sends nothing more, so nothing is left to wait for; what the kernel has
+    // it delivers. TLS has an end of its own. One that broke the protocol may still be sending: the package gives no reason then.
+    const isAnswer = code === undefined || reason !== undefined
+    if (isAnswer && raw.writableEnded && raw.writableLength === 0 && !('encrypted' in raw)) raw.destroy()
+    // The socket is ended by the package. Ended once more when the peer ends its side, it would make two errors that nobody sees,
+    // which cost as much as the rest of the close.
+    else for (const listener of raw.listeners('end')) raw.off('end', listener as () => void)
   }
 
   /** Closes for the gateway: the disconnect event tells this code, whatever the peer answers. */
@@ -148,7 +155,7 @@ export class OpenSocket extends WebSocket implements Corked {
     return new Promise((resolve) => this.send(data, () => resolve()))
   }
 
-  #add(corker: Corker, data: string | Uint8Array): void {
+  #add(corker: BatchCorker, data: string | Uint8Array): void {
     const before = this.#batch ?? corker.start
     if (!this.#batch) corker.add(this)
     this.#batch = typeof data === 'string' ? before.withText(data) : before.withBytes(data)

@@ -547,6 +547,24 @@ test('messages keep their order for subscribers, whatever has to be stored', asy
   for (const messages of subscribers) expect(messages).toEqual(expected)
 })
 
+test('a client that says goodbye still gets what is on its way to it', async () => {
+  const payload = 'x'.repeat(200_000)
+  const { application } = recorder((_event, consumer) =>
+    Promise.all(Array.from({ length: 100 }, () => consumer.publish('big', payload, { direct: true }))),
+  )
+  await using server = await serveMqtt(application)
+  const client = await server.raw()
+  client.send(bytes.connect())
+  await client.until(/^\x20\x02\x00\x00/)
+  // More than the kernel holds between the two.
+  client.socket.pause()
+  client.send(bytes.publish('t', 'x', { qos: 1, id: 7 }), bytes.disconnect)
+  setImmediate(() => client.socket.resume())
+  const text = await client.closed
+  expect(text.split(payload)).toHaveLength(101)
+  expect(text).toContain('\x40\x02\x00\x07')
+})
+
 test('a client that says goodbye has its publishes handled first; one that vanishes aborts the signal at once', async () => {
   const aborted: string[] = []
   const { application, types } = recorder(async ({ topic }, { signal }) => {

@@ -188,7 +188,7 @@ describe('a gateway that is cut off alone', () => {
 })
 
 describe('a gateway that is gone', () => {
-  test('without a word has the wills of its clients published by one of the others, once', async () => {
+  test('without a word has the wills of its clients published by one of the others, whose application gets them, once', async () => {
     const applications = [recorder(), recorder()] as const
     await using way = await Way.to(redis.port)
     await using system = await systems.start(applications, {}, { presenceTimeout: 300 })
@@ -205,7 +205,10 @@ describe('a gateway that is gone', () => {
     await until(() => messagesOf(witness).length > 0)
     await system.untilKeys(/:wills:|:claim:/, 0)
     expect(messagesOf(witness)).toEqual(['status/lost gone'])
-    expect([...applications[0].texts(), ...applications[1].texts()]).toEqual([])
+    expect([...applications[0].texts(), ...applications[1].texts()]).toEqual(['gone'])
+    const told = applications.find(({ texts }) => texts().length > 0)
+    expect(told?.scopes.at(-1)).toMatchObject({ clientId: 'lost', username: '', topic: 'status/lost', clean: true })
+    await until(() => told?.types().at(-1) === 'disconnect')
   })
 })
 

@@ -23,7 +23,7 @@ afterEach(() => {
   for (const gate of gates.splice(0)) gate.destroy()
 })
 
-/** A gate with a reader in Aedes' place, which takes CONNECT for good and counts. */
+/** A gate with a reader in Aedes' place, which takes CONNECT for good and counts, and with one for publishes beside it. */
 function open(own: Partial<GateLimits> = {}) {
   const [peer, source] = duplexPair()
   const gate = new Gate(source, { ...limits, ...own })
@@ -38,6 +38,16 @@ function open(own: Partial<GateLimits> = {}) {
     framer.put(chunk)
     for (let next = framer.next(); next; next = framer.next()) taken.push(next)
   })
+  gate.publishes = {
+    published: ({ topic, payload, qos, dup, retain, messageId = 0 }) =>
+      taken.push(
+        bytes.publish(topic, payload.toString('latin1'), {
+          qos,
+          flags: (dup ? 8 : 0) | (retain ? 1 : 0),
+          id: messageId,
+        }),
+      ),
+  }
   let said = ''
   peer.setEncoding('latin1')
   peer.on('data', (text: string) => (said += text))
@@ -156,6 +166,39 @@ describe('order and window', () => {
       ),
       { numRuns: 60 },
     )
+  })
+
+  test('what Aedes parses and what goes past it stay in the order in which they came', async () => {
+    const kinds = [
+      publish('at most once'),
+      bytes.publish('t', 'at least once', { qos: 1 }),
+      bytes.publish('t', 'exactly once', { qos: 2 }),
+      bytes.subscribe('a'),
+      packet(0x40, id),
+    ]
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.nat(kinds.length - 1), { minLength: 1, maxLength: 30 }),
+        chunkSizes,
+        async (list, sizes) => {
+          const { peer, gate, taken } = await connected({ window: 100 })
+          const sent = list.map((kind) => kinds[kind] as Buffer)
+          for (const chunk of chunked(Buffer.concat(sent), sizes)) peer.write(chunk)
+          await turn()
+          expect(taken.slice(1)).toEqual(sent)
+          gate.destroy()
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+
+  test('nothing passes behind a packet for which the connection is closed', async () => {
+    const { peer, gate, texts } = await connected()
+    gate.on('readable', () => gate.destroy())
+    peer.write(Buffer.concat([publish('a'), connect, publish('b')]))
+    await closed(gate)
+    expect(texts()).toEqual(['a'])
   })
 
   test('many bytes fill the window as well, but one packet always passes', async () => {

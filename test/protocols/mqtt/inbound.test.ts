@@ -6,7 +6,7 @@ import { GuardedAedes } from '../../../protocols/mqtt/guarded-aedes.ts'
 import { Inbound } from '../../../protocols/mqtt/inbound.ts'
 
 /** An Inbound between an application and an Aedes that do as they are told. */
-function open({ closed = false, lasting = false } = {}) {
+function open({ closed = false, lasting = false, pastAedes = false } = {}) {
   const delivered = new Map<number, () => void>()
   const lookups = new Map<number, (repeated: boolean) => void>()
   const told: string[] = []
@@ -19,6 +19,7 @@ function open({ closed = false, lasting = false } = {}) {
       told.push(`deliver ${messageId}`)
       delivered.set(messageId, done)
     },
+    broker: (_packet, done) => done(),
     acknowledge: (messageId) => told.push(`acknowledge ${messageId}`),
     settled: (bytes, qos) => told.push(`settled ${bytes} ${qos}`),
   })
@@ -34,11 +35,13 @@ function open({ closed = false, lasting = false } = {}) {
       length: 10,
       ...own,
     }
-    inbound.publish(packet, () => {
-      told.push(`hand back ${messageId} ${packet.qos}`)
-      // As Aedes does with QoS 0, at once.
-      if (packet.qos === 0) returned.set(packet, inbound.handedBack(packet))
-    })
+    if (pastAedes) inbound.publish(packet)
+    else
+      inbound.publish(packet, () => {
+        told.push(`hand back ${messageId} ${packet.qos}`)
+        // As Aedes does with QoS 0, at once.
+        if (packet.qos === 0) returned.set(packet, inbound.handedBack(packet))
+      })
     return packet
   }
   const brokered = (packet: PublishPacket, error?: Error) => returned.get(packet)?.done(error)
@@ -85,6 +88,15 @@ test('packets are handed back in their order, whatever order they are handled in
       },
     ),
   )
+})
+
+test('however many wait for one that is brokered at once, they follow it in order', () => {
+  const { told, publish, handled } = open({ pastAedes: true })
+  const ids = Array.from({ length: 20_000 }, (_, index) => index + 1)
+  for (const id of ids) publish(id, 1)
+  for (const id of ids.toReversed()) handled(id)
+  const acknowledged = told.filter((line) => line.startsWith('acknowledge'))
+  expect(acknowledged).toEqual(ids.map((id) => `acknowledge ${id}`))
 })
 
 describe('a message of QoS 2', () => {

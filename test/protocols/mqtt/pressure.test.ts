@@ -93,6 +93,45 @@ test('a subscriber that does not read is cut after a while, and until then holds
   stuck.reset()
 })
 
+test('a subscriber that does not read holds up nobody else, and gets all in order when it does', async () => {
+  const large = { count: 1000, size: 8000 }
+  const small = { count: 20_000, size: 10 }
+  const application: MqttApplication = async (_scope, receive, send) => {
+    await send({ type: 'mqtt.accept' })
+    for (;;) {
+      const event = await receive()
+      if (event.type === 'mqtt.disconnect') return
+      if (event.type !== 'mqtt.publish') continue
+      const publish = (topic: string, { count, size }: typeof large) =>
+        Array.from({ length: count }, (_, number) =>
+          send({ type: 'mqtt.publish', topic, payload: padded(number, size) }),
+        )
+      await Promise.all([...publish('slow', large), ...publish('fast', small), ...publish('nobody', small)])
+    }
+  }
+  await using server = await serveMqtt(application, { drainTimeout: '30s' })
+  const readers = await Promise.all(
+    ['slow', 'fast'].map(async (topic) => {
+      const reader = await server.raw()
+      reader.send(bytes.connect({ clientId: topic }), bytes.subscribe(topic))
+      await reader.until(/\x90\x03\x00\x01\x00$/)
+      return reader
+    }),
+  )
+  const [slow, fast] = readers as [(typeof readers)[0], (typeof readers)[0]] // there are two topics
+  const numbers = (text: string) => Array.from(text.matchAll(/(?:slow|fast)(\d{6})/g), ([, number]) => Number(number))
+  slow.socket.pause()
+  const sender = await server.connect()
+  let isHandled = false
+  void sender.publishAsync('go', '', { qos: 1 }).then(() => (isHandled = true))
+  await until(() => numbers(fast.text).length === small.count)
+  expect(isHandled).toBe(false)
+  slow.socket.resume()
+  await until(() => numbers(slow.text).length === large.count && isHandled)
+  expect(numbers(slow.text)).toEqual(Array.from({ length: large.count }, (_, number) => number))
+  expect(numbers(fast.text)).toEqual(Array.from({ length: small.count }, (_, number) => number))
+})
+
 test('a flood of subscriptions waits for the application like a flood of messages', async () => {
   let told = 0
   const gate = Promise.withResolvers<void>()

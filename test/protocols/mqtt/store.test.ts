@@ -111,10 +111,11 @@ test('a will is there until it is deleted, also after the gateway that took it h
   const client = { id: 'user/a:b %' }
   const before = await open()
   expect(await before.delWill(client)).toBeUndefined()
-  await before.putWill(client, { topic: 'gone', payload: Buffer.from('yes') })
+  const scope = { clientId: 'a:b %', username: 'user' }
+  await before.putWill(client, { topic: 'gone', payload: Buffer.from('yes'), scope })
   await before.destroy()
   const after = await open()
-  expect(await after.delWill(client)).toMatchObject({ topic: 'gone', clientId: client.id })
+  expect(await after.delWill(client)).toMatchObject({ topic: 'gone', clientId: client.id, scope })
   expect(await after.delWill(client)).toBeUndefined()
   await after.destroy()
   rmSync(folder, { recursive: true })

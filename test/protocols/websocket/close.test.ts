@@ -55,6 +55,25 @@ test('an application that returns: close 1000', async () => {
   expect(await client.closed).toEqual({ code: 1000, reason: '' })
 })
 
+test('a peer that closes while much is on its way to it hears it all, and then the close', async () => {
+  // More than the kernel holds between the two.
+  const text = 'x'.repeat(32 * 2 ** 20)
+  const ended = Promise.withResolvers<unknown>()
+  await using server = await serveWebsocket(async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'websocket.accept' })
+    void send({ type: 'websocket.send', text })
+    ended.resolve(await receive())
+  })
+  const client = await Client.connect(server.url)
+  client.ws.pause()
+  client.ws.close(1000, 'enough')
+  setImmediate(() => client.ws.resume())
+  expect(((await client.next()) as string).length).toBe(text.length)
+  expect(await client.closed).toEqual({ code: 1000, reason: 'enough' })
+  expect(await ended.promise).toEqual(disconnect(1000, 'enough'))
+})
+
 test('an application that closes: its code and reason, and it hears the same', async () => {
   const next = Promise.withResolvers<unknown>()
   await using server = await serveWebsocket(async (_scope, receive, send) => {

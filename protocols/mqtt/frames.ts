@@ -1,0 +1,51 @@
+/** A PUBLISH of QoS 0 as bytes, made once for all who get the same message. */
+import type { AedesPublishPacket } from 'aedes'
+
+/** As the broker has it. */
+export type Message = Pick<AedesPublishPacket, 'topic' | 'payload' | 'retain'> &
+  Partial<Pick<AedesPublishPacket, 'brokerId' | 'brokerCounter'>>
+
+export class Frames {
+  #brokerId = ''
+  #brokerCounter = 0
+  #retain = false
+  #frame: Buffer = Buffer.alloc(0)
+
+  /** Not to be changed: it is shared. */
+  of(message: Message): Buffer {
+    const { brokerId, brokerCounter = 0, retain } = message
+    const isKnown = brokerCounter === this.#brokerCounter && brokerId === this.#brokerId && retain === this.#retain
+    if (isKnown) return this.#frame
+    const frame = publishFrame(message)
+    // What was retained is of no broker, and has no number.
+    if (!brokerId || !brokerCounter) return frame
+    this.#brokerId = brokerId
+    this.#brokerCounter = brokerCounter
+    this.#retain = retain
+    this.#frame = frame
+    return frame
+  }
+}
+
+/** Section 3.3: without DUP [MQTT-3.3.1-2]. */
+function publishFrame({ topic, payload, retain }: Message): Buffer {
+  const topicLength = Buffer.byteLength(topic)
+  const length = 2 + topicLength + Buffer.byteLength(payload)
+  const head = 1 + bytesFor(length)
+  const frame = Buffer.allocUnsafe(head + length)
+  frame[0] = retain ? 0x31 : 0x30
+  // Section 2.2.3: seven bits a byte, the lowest first.
+  for (let at = 1, left = length; at < head; at++, left >>>= 7) frame[at] = at < head - 1 ? (left & 0x7f) | 0x80 : left
+  frame.writeUInt16BE(topicLength, head)
+  frame.write(topic, head + 2)
+  const start = head + 2 + topicLength
+  if (typeof payload === 'string') frame.write(payload, start)
+  else frame.set(payload, start)
+  return frame
+}
+
+function bytesFor(length: number): number {
+  if (length < 2 ** 7) return 1
+  if (length < 2 ** 14) return 2
+  return length < 2 ** 21 ? 3 : 4
+}
