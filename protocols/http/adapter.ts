@@ -1,16 +1,17 @@
 /** HTTP on the wire: requests become scopes, and what the application sends becomes their responses. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
-import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
+import type { Adapter, Endpoints, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
-import { endpointsOf, requestParts, type Endpoints } from '../../src/runtime/http-message.ts'
+import { requestParts } from '../../src/runtime/http-message.ts'
 import { HttpExchange, type ExchangeOwner } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
 import type { HttpProtocol, HttpScope } from './scope.ts'
 
 /** The interval in which requests are looked at is a quarter of the shortest time-out, and of this, in milliseconds. */
 const longest = 60_000
+
+const none = {}
 
 class HttpListener implements Listener, ExchangeOwner {
   readonly maxBodySize: number
@@ -23,8 +24,6 @@ class HttpListener implements Listener, ExchangeOwner {
   readonly #host: HttpHost
   readonly #scheme: 'http' | 'https'
   readonly #open = new Set<HttpExchange>()
-  /** One for all requests of a connection: asking a socket costs more than to remember. */
-  readonly #endpoints = new WeakMap<Socket, Endpoints>()
   /** One for all requests: a timer for each costs a tenth of what a small request costs. */
   readonly #beat: NodeJS.Timeout
   #idle: (() => void) | undefined
@@ -35,7 +34,7 @@ class HttpListener implements Listener, ExchangeOwner {
     this.#services = services
     this.#host = services.httpHost()
     this.#scheme = this.#host.secure ? 'https' : 'http'
-    this.#host.onRequest(undefined, (request, response) => this.#serve(request, response))
+    this.#host.onRequest(undefined, (request, response, endpoints) => this.#serve(request, response, endpoints))
     this.sendTimeout = options.sendTimeout
     const { handlerTimeout, sendTimeout } = options
     const interval = Math.min(handlerTimeout || longest, sendTimeout || longest, longest) / 4
@@ -82,13 +81,13 @@ class HttpListener implements Listener, ExchangeOwner {
     this.#services.unrouted(scope, scope.path)
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
+  #serve(request: IncomingMessage, response: ServerResponse, endpoints: Endpoints): void {
     if (this.draining || this.#open.size >= this.#options.maxRequests) return this.#refuse(request, response, 503)
-    const parts = requestParts(request, this.#options.rootPath, this.#endpointsOf(request.socket))
+    const parts = requestParts(request, this.#options.rootPath, endpoints)
     if (!parts) return this.#refuse(request, response, 400)
     const length = bodyLength(request)
     if (length !== undefined && length > this.maxBodySize) return this.#refuse(request, response, 413)
-    const scope: Unrouted<HttpScope> = {
+    const scope: HttpScope = {
       type: 'http',
       httpVersion: parts.httpVersion,
       method: request.method ?? 'GET',
@@ -100,6 +99,11 @@ class HttpListener implements Listener, ExchangeOwner {
       headers: parts.headers,
       client: parts.client,
       server: parts.server,
+      // To be filled in: what has its place already costs less to copy.
+      id: '',
+      params: none,
+      route: '',
+      state: none,
     }
     if (!this.#services.resolve(scope)) {
       this.unrouted(scope)
@@ -108,12 +112,6 @@ class HttpListener implements Listener, ExchangeOwner {
     const exchange = new HttpExchange(this, request, response)
     this.#open.add(exchange)
     exchange.start(this.#services.open(scope, exchange), length)
-  }
-
-  #endpointsOf(socket: Socket): Endpoints {
-    let endpoints = this.#endpoints.get(socket)
-    if (!endpoints) this.#endpoints.set(socket, (endpoints = endpointsOf(socket)))
-    return endpoints
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, status: number): void {

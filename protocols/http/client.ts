@@ -1,10 +1,10 @@
 /** `signalbox send http`: one request to a running gateway. */
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Client } from '../../src/asgi/definition.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
+import { https, request as httpRequest } from '../../src/runtime/node-http.ts'
 import { reachable } from '../../src/runtime/options.ts'
 import type { HttpOptions } from './options.ts'
 
@@ -22,7 +22,7 @@ export const client: Client = {
     const headers = { 'content-length': Buffer.byteLength(body), ...headerOf(options['header']) }
     const target = { host, port, method: method.toUpperCase(), path, headers, signal }
     // The certificate names the public host, and this goes to the operator's own address: there is nobody else to ask for.
-    const request = tls ? httpsRequest({ ...target, rejectUnauthorized: false }) : httpRequest(target)
+    const request = tls ? https().request({ ...target, rejectUnauthorized: false }) : httpRequest(target)
     request.end(body)
     const [response] = (await once(request, 'response')) as [IncomingMessage]
     const status = response.statusCode ?? 0

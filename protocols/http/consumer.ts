@@ -2,6 +2,7 @@
 import type { Context } from '../../src/asgi/context.ts'
 import type { Application, Receive } from '../../src/asgi/protocol.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
+import { settled } from '../../src/runtime/settled.ts'
 import { bodyOf, isAnswer, startOf } from './answer.ts'
 import { Intake } from './intake.ts'
 import { HttpRequestReader, type HttpAnswer } from './request.ts'
@@ -11,12 +12,6 @@ import { WatchedContext } from './watched-context.ts'
 
 /** What a handler answers with: plain values, which cost least, or a web-standard Response, whose body may be a stream. */
 export type HttpReply = HttpAnswer | Response
-
-/** What the intake of a request is made of, if it comes to that. */
-interface Ready {
-  readonly receive: Receive<HttpProtocol>
-  readonly failed: (error: unknown) => void
-}
 
 /**
  * One object a request. Messages to its groups are handled beside `handle`, also while a response is being streamed.
@@ -30,52 +25,78 @@ interface Ready {
  */
 export abstract class HttpConsumer extends Consumer<HttpProtocol> {
   protected readonly lastEvent = 'http.disconnect'
-  #ready: Ready | undefined
+  /** Where the events of the request come from; undefined while its groups are being joined. */
+  #receive: Receive<HttpProtocol> | undefined
   #context: Context | undefined
   #intake: Intake | undefined
+  /** Told when a message could not be handled. */
+  #failed: (error: unknown) => void = ignore
 
   /** Answers the request. An answer that is thrown is the answer too; whatever else is thrown is answered 500. */
   abstract handle(request: HttpRequestReader): Promise<HttpReply> | HttpReply
 
   override get context(): Context {
-    const ready = this.#ready
-    if (!ready) return super.context
+    const receive = this.#receive
+    if (!receive) return super.context
     // Who opens the channel gets messages.
-    this.#context ??= new WatchedContext(super.context, () => this.#open(ready))
+    this.#context ??= new WatchedContext(super.context, () => this.#open(receive))
     return this.#context
   }
 
   protected override run(receive: Receive<HttpProtocol>): Promise<void> {
+    const joining = this.joinGroups()
+    if (!joining) return this.#answer(receive)
+    return joining.then(() => {
+      this.#open(receive)
+      return this.#answer(receive)
+    })
+  }
+
+  /** Without a promise of its own where the handler has its answer at once and the peer takes it. */
+  #answer(receive: Receive<HttpProtocol>): Promise<void> {
+    this.#receive = receive
+    let answering: Promise<void>
+    try {
+      const reply = this.handle(new HttpRequestReader(this.scope, () => this.#open(receive).nextPart()))
+      answering = isPromise(reply) ? this.#sayLater(reply) : this.#say(reply)
+    } catch (error) {
+      answering = this.#sayThrown(error)
+    }
+    if (answering === settled) return answering
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     // The response is what counts; a message handler that raises ends it all the same.
-    this.#answer({ receive, failed: reject }).then(resolve, reject)
+    this.#failed = reject
+    answering.then(resolve, reject)
     return promise
   }
 
-  async #answer(ready: Ready): Promise<void> {
-    const joining = this.joinGroups()
-    if (joining) {
-      await joining
-      this.#open(ready)
-    }
-    this.#ready = ready
-    const reply = await this.#handled(new HttpRequestReader(this.scope, () => this.#open(ready).nextPart()))
-    if (isResponse(reply)) return sendResponse(reply, this)
-    await this.send(startOf(reply))
-    await this.send(bodyOf(reply))
-  }
-
-  async #handled(request: HttpRequestReader): Promise<HttpReply> {
+  async #sayLater(answering: Promise<HttpReply>): Promise<void> {
+    let reply: HttpReply
     try {
-      return await this.handle(request)
+      reply = await answering
     } catch (error) {
-      if (isAnswer(error)) return error
-      throw error
+      return this.#sayThrown(error)
     }
+    return this.#say(reply)
   }
 
-  #open({ receive, failed }: Ready): Intake {
-    this.#intake ??= new Intake({ receive, failed, dispatch: (message) => this.dispatch(message) })
+  #sayThrown(error: unknown): Promise<void> {
+    return isAnswer(error) ? this.#say(error) : Promise.reject(error)
+  }
+
+  #say(reply: HttpReply): Promise<void> {
+    if (isResponse(reply)) return sendResponse(reply, this)
+    const started = this.send(startOf(reply))
+    const rest = () => this.send(bodyOf(reply))
+    return started === settled ? rest() : started.then(rest)
+  }
+
+  #open(receive: Receive<HttpProtocol>): Intake {
+    this.#intake ??= new Intake({
+      receive,
+      failed: (error) => this.#failed(error),
+      dispatch: (message) => this.dispatch(message),
+    })
     return this.#intake
   }
 }
@@ -94,3 +115,9 @@ export function httpHandler(
   }
   return Handler.asApplication()
 }
+
+function isPromise(reply: Promise<HttpReply> | HttpReply): reply is Promise<HttpReply> {
+  return 'then' in reply
+}
+
+function ignore(): void {}

@@ -1,6 +1,6 @@
 /** What `http.response.start` says, checked, before any of it is on the wire. */
 import { SignalboxError } from '../../src/runtime/errors.ts'
-import { checkHeader, listOfHeaders, type HeaderOwner } from '../../src/runtime/http-message.ts'
+import { checkHeader, isToken, listOfHeaders, type HeaderOwner } from '../../src/runtime/http-message.ts'
 import type { HttpResponseStart } from './scope.ts'
 
 export interface ResponseHead {
@@ -32,15 +32,24 @@ export function responseHead({ status, headers }: HttpResponseStart, owner: Head
   }
   if (headers === undefined) return head
   for (const header of listOfHeaders(headers, owner)) {
-    checkHeader(header, owner)
+    if (!isPlain(header)) {
+      checkHeader(header, owner)
+      head.ascii = false
+    }
     addHeader(head, header, owner)
   }
   return head
 }
 
+/** Most are: then nothing else is to be looked at. */
+function isPlain(header: unknown): header is readonly [string, string] {
+  if (!Array.isArray(header) || header.length !== 2) return false
+  const [name, value] = header as readonly unknown[]
+  return typeof name === 'string' && typeof value === 'string' && isToken(name) && ascii.test(value)
+}
+
 function addHeader(head: Writable<ResponseHead>, header: readonly [string, string], owner: HeaderOwner): void {
   const [name, value] = header
-  if (!ascii.test(value)) head.ascii = false
   // The names that matter here have these lengths; most names are none of them.
   const kind = name.length === 14 || name.length === 17 ? name.toLowerCase() : ''
   // How the body is framed is the server's to say.

@@ -1,4 +1,5 @@
 /** A web-standard Response as the events of its scope. */
+import { settled } from '../../src/runtime/settled.ts'
 import type { HttpProtocol } from './scope.ts'
 
 type Reader = ReadableStreamDefaultReader<Uint8Array>
@@ -25,8 +26,8 @@ async function sendAll(reader: Reader, target: ResponseTarget): Promise<void> {
   const first = await reader.read()
   const next = reader.read()
   // A body of one part is sent whole, with its length; of a slow stream the first part is sent when it is there.
-  const whole = first.done || (await Promise.race([next.then(({ done }) => done), soon()]))
-  if (whole) return target.send({ type: 'http.response.body', ...(first.value && { body: first.value }) })
+  if (first.done || (await isOver(next)))
+    return target.send({ type: 'http.response.body', ...(first.value && { body: first.value }) })
   await target.send({ type: 'http.response.body', body: first.value, moreBody: true })
   await stream(reader, next, target)
 }
@@ -48,6 +49,15 @@ async function stream(reader: Reader, second: ReturnType<Reader['read']>, target
   } finally {
     signal.removeEventListener('abort', cancel)
   }
+}
+
+/** Whether nothing follows, as far as that can be told within a turn of the event loop. */
+async function isOver(next: ReturnType<Reader['read']>): Promise<boolean> {
+  let over = false
+  const told = next.then(({ done }) => (over = done))
+  // Of a text or bytes it is known at once, and the turn need not be waited for.
+  await settled
+  return over || Promise.race([told, soon()])
 }
 
 /** A turn of the event loop later, with `false`. */

@@ -4,6 +4,7 @@ import path from 'node:path'
 import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
 import type { StoredRecord } from '../../src/asgi/delivery.ts'
 import { answerAndClose } from '../../src/runtime/http-answer.ts'
+import { whenSettled } from '../../src/runtime/settled.ts'
 import { Work } from '../../src/runtime/work.ts'
 import { sentence, write } from './answer.ts'
 import type { Carrier } from './carrier.ts'
@@ -16,7 +17,7 @@ import { Outbound } from './outbound.ts'
 import type { SmsProtocol } from './scope.ts'
 import { SentMessages } from './sent.ts'
 import { TwilioCarrier } from './twilio-carrier.ts'
-import { receive } from './webhook.ts'
+import { type Received, receive } from './webhook.ts'
 
 export const adapter: Adapter<SmsProtocol, SmsOptions> = {
   async start(options, services) {
@@ -34,14 +35,18 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       const url = publicUrlOf(options, suffix)
       const { authToken: tokens } = options.provider.twilio
       const { maxBodySize, bodyTimeout } = options
+      const rules = { url, tokens, maxBodySize, bodyTimeout }
       host.onRequest(options.path + suffix, (request, response) => {
-        answerTo(request, response).catch((error: unknown) => {
-          services.log.error({ err: error }, 'a request to the SMS webhook could not be answered')
-          write(response, sentence(500, 'The gateway failed.'))
+        receive(request, rules, (received) => {
+          try {
+            answerTo(request, response, received)
+          } catch (error) {
+            services.log.error({ err: error }, 'a request to the SMS webhook could not be answered')
+            write(response, sentence(500, 'The gateway failed.'))
+          }
         })
       })
-      async function answerTo(request: IncomingMessage, response: ServerResponse): Promise<void> {
-        const received = await receive(request, { url, tokens, maxBodySize, bodyTimeout })
+      function answerTo(request: IncomingMessage, response: ServerResponse, received: Received): void {
         if ('gone' in received) return
         if ('cut' in received) return answerAndClose(request, response, received.cut)
         if ('refusal' in received) {
@@ -71,9 +76,12 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
         return handling.open
       },
       outgoing: { attempts, backoff },
-      deliver(record) {
+      deliver(record, settled) {
         const stored = record as StoredRecord<SmsProtocol> // the journal keeps the protocols apart
-        return work.add(stored.direction === 'in' ? handling.attempt(stored) : outbound.carry(stored))
+        let scopeId: string | undefined
+        const onOpen = (id: string) => (scopeId = id)
+        const attempt = stored.direction === 'in' ? handling.attempt(stored, onOpen) : outbound.carry(stored)
+        whenSettled(work.add(attempt), (error) => settled(error, scopeId))
       },
       async close(signal) {
         closing = true

@@ -9,8 +9,10 @@ export interface Answer {
   readonly body: string
 }
 
+const xml = { 'content-type': 'text/xml; charset=utf-8' }
+
 export function messages(replies: readonly Pick<Outgoing, 'body' | 'media'>[]): Answer {
-  return { status: 200, headers: { 'content-type': 'text/xml; charset=utf-8' }, body: twiml(replies) }
+  return { status: 200, headers: xml, body: twiml(replies) }
 }
 
 export const nothingToSay: Answer = { status: 204, headers: {}, body: '' }
@@ -22,26 +24,33 @@ export function sentence(status: number, text: string, headers: Readonly<Record<
 
 export function write(response: ServerResponse, { status, headers, body }: Answer): void {
   if (response.headersSent || response.destroyed) return
-  const length = status === 204 ? {} : { 'content-length': Buffer.byteLength(body) }
-  response.writeHead(status, { ...headers, ...length, 'cache-control': 'no-store' })
+  const flat = ['cache-control', 'no-store']
+  for (const name in headers) flat.push(name, headers[name] as string) // it has this name
+  if (status !== 204) flat.push('content-length', String(Buffer.byteLength(body)))
+  response.writeHead(status, flat)
   response.end(body)
 }
 
-/** One answer for a request and for its repetitions: those that come before it wait, those that come after get it at once. */
+const none: readonly ServerResponse[] = []
+
+/**
+ * One answer for a request and for its repetitions: those that come before it wait, those that come after get it at once. It is
+ * remembered for long, and so it holds as little as it can.
+ */
 export class SharedAnswer {
-  readonly #waiting = new Set<ServerResponse>()
+  #waiting = none
   #answer: Answer | undefined
   #timer: NodeJS.Timeout | undefined
 
   /** Whether anybody still listens. */
   get awaited(): boolean {
-    return this.#waiting.size > 0
+    return this.#waiting.some(isOpen)
   }
 
   join(response: ServerResponse): void {
     if (this.#answer) return write(response, this.#answer)
-    this.#waiting.add(response)
-    response.once('close', () => this.#waiting.delete(response))
+    // Whoever asks again and again, and leaves each time, is waited for once.
+    this.#waiting = this.#waiting.length === 0 ? [response] : [...this.#waiting.filter(isOpen), response]
   }
 
   /** Gives this answer when nobody has settled it after `wait` milliseconds. */
@@ -51,9 +60,14 @@ export class SharedAnswer {
 
   settle(answer: Answer): void {
     if (this.#answer) return
-    clearTimeout(this.#timer)
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#answer = answer
     for (const response of this.#waiting) write(response, answer)
-    this.#waiting.clear()
+    this.#waiting = none
   }
+}
+
+function isOpen({ destroyed }: ServerResponse): boolean {
+  return !destroyed
 }

@@ -1,12 +1,12 @@
 /** `signalbox send sms`: posts a message to a running gateway as Twilio would, signed with the YAML's own token. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks.js'
 import type { Client, ClientTarget } from '../../src/asgi/definition.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
+import { https, request as httpRequest } from '../../src/runtime/node-http.ts'
 import type { SmsOptions } from './options.ts'
 import { segments } from './text.ts'
 
@@ -80,7 +80,7 @@ async function post(
     },
   }
   // The certificate names the public host, and this goes to the operator's own address: there is nobody else to ask for.
-  const request = secure ? httpsRequest({ ...target, rejectUnauthorized: false }) : httpRequest(target)
+  const request = secure ? https().request({ ...target, rejectUnauthorized: false }) : httpRequest(target)
   request.end(body)
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   return response

@@ -64,9 +64,10 @@ export class Desk {
     if (known) return known.join(response)
     const answer = new SharedAnswer()
     answer.join(response)
-    this.#messages.set(read.messageSid, answer)
+    const key = ownCopy(read.messageSid)
+    this.#messages.set(key, answer)
     const forget = () => {
-      if (this.#messages.get(read.messageSid) === answer) this.#messages.delete(read.messageSid)
+      if (this.#messages.get(key) === answer) this.#messages.delete(key)
     }
     this.#attempt({ answer, forget }, () => {
       // On disk before the provider has its answer, whatever the application makes of the message.
@@ -74,7 +75,7 @@ export class Desk {
       const { body, media, segments } = read
       const event = { type: 'sms.message', body, media, segments, consent } as const
       const scope = scopeOf('message', read, request)
-      this.#parts.handling.take({ scope, event, answer, key: read.messageSid, forget })
+      this.#parts.handling.take({ scope, event, answer, key, forget })
     })
   }
 
@@ -82,7 +83,8 @@ export class Desk {
   readonly status: Handler = (parameters, request, response) => {
     const read = readOr400(readStatus, parameters, response)
     if (!read) return
-    const { messageSid, status, errorCode, from, to } = read
+    const { status, errorCode, from, to } = read
+    const messageSid = ownCopy(read.messageSid)
     const key = `${messageSid} ${status}`
     const known = this.#reports.get(key)
     if (known) return known.join(response)
@@ -127,6 +129,11 @@ export class Desk {
     if (consent !== '') outbound.record(from, to, { stopped: consent === 'stop', source: body.trim().slice(0, 100) })
     return consent
   }
+}
+
+/** Text that was cut out of a request, and is to be remembered for longer, would keep all of the request in memory. */
+function ownCopy(text: string): string {
+  return Buffer.from(text).toString()
 }
 
 function readOr400<T>(

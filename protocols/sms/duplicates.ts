@@ -20,7 +20,7 @@ export class Duplicates<T> {
   readonly #now: () => number
   readonly #entries = new Map<string, Entry<T>>()
   /** In the order of their time, as every entry lives equally long; some are replaced or deleted by now. The first is at `#oldest`. */
-  #order: Entry<T>[] = []
+  #order: (Entry<T> | undefined)[] = []
   #oldest = 0
 
   constructor(options: DuplicatesOptions) {
@@ -39,24 +39,25 @@ export class Duplicates<T> {
 
   /** Remembers a value for a whole window from now; it replaces an older one. */
   set(key: string, value: T): void {
-    const entry = { key, value, until: this.#now() + this.#options.window }
+    const now = this.#now()
+    const entry = { key, value, until: now + this.#options.window }
     this.#entries.delete(key)
     this.#entries.set(key, entry)
     this.#order.push(entry)
-    this.#trim()
+    this.#trim(now)
   }
 
   delete(key: string): void {
     this.#entries.delete(key)
   }
 
-  #trim(): void {
-    const now = this.#now()
+  #trim(now: number): void {
     // The Map has them in order too, but comes to its first one only past all that were deleted before it.
     for (let entry = this.#order[this.#oldest]; entry; entry = this.#order[this.#oldest]) {
       const current = this.#entries.get(entry.key) === entry
       if (current && entry.until > now && this.#entries.size <= this.#options.capacity) break
       if (current) this.#entries.delete(entry.key)
+      this.#order[this.#oldest] = undefined
       this.#oldest++
     }
     if (this.#order.length <= 2 * this.#entries.size + 64) return

@@ -12,6 +12,8 @@ import type { SmsProtocol, SmsScope } from './scope.ts'
 export interface Shared {
   readonly options: Pick<SmsOptions, 'replyTimeout' | 'handlerTimeout'>
   readonly outbound: Outbound
+  /** The application has ended. */
+  readonly ended: (connection: Connection<SmsProtocol>) => void
 }
 
 export interface ExchangeOptions {
@@ -73,6 +75,7 @@ export class Exchange implements Transport<SmsProtocol> {
 
   end(outcome: Outcome): void {
     clearTimeout(this.#timer)
+    this.#shared.ended(this.#open())
     if (this.#handled) return
     const error = failureOf(outcome)
     if (error === undefined) return this.#finish()

@@ -37,7 +37,7 @@ export class Handling {
   constructor(parts: HandlingParts) {
     this.#parts = parts
     const { options, outbound } = parts
-    this.#shared = { options, outbound }
+    this.#shared = { options, outbound, ended: (connection) => this.#open.delete(connection) }
   }
 
   /** How many scopes are open. */
@@ -56,8 +56,8 @@ export class Handling {
     else void this.#store(arrival, resolution)
   }
 
-  /** Makes one attempt at what is stored. */
-  attempt(record: StoredRecord<SmsProtocol>): Promise<void> {
+  /** Makes one attempt at what is stored, in a scope whose id `onOpen` is told. */
+  attempt(record: StoredRecord<SmsProtocol>, onOpen: (scopeId: string) => void): Promise<void> {
     const { scope, attempt, redelivered, signal } = record
     const event = record.event as Event // as it was stored
     // Whoever waited for it has left, or has had its answer.
@@ -77,6 +77,7 @@ export class Handling {
         },
       },
     )
+    onOpen(connection.scope.id)
     const cut = () => connection.abort(signal.reason)
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
@@ -138,7 +139,6 @@ export class Handling {
     const exchange = new Exchange(this.#shared, options)
     const connection = this.#parts.services.open(scope, exchange)
     this.#open.add(connection)
-    void connection.completed.then(() => this.#open.delete(connection))
     exchange.begin(connection)
     return connection
   }

@@ -22,11 +22,16 @@ export type Received =
   /** The peer went before it had said all. */
   | { readonly gone: true }
 
-/** Reads and checks a request; never throws. Nothing of it is believed before its signature is. */
-export async function receive(request: IncomingMessage, rules: WebhookRules): Promise<Received> {
+/** Reads and checks a request, and says once what it is; never throws. Nothing of it is believed before its signature is. */
+export function receive(request: IncomingMessage, rules: WebhookRules, received: (what: Received) => void): void {
   const refusal = refuseByHead(request)
-  if (refusal) return { refusal }
-  const body = await readBody(request, rules)
+  if (refusal) received({ refusal })
+  else readBody(request, rules, (body) => received(judge(request, body, rules)))
+}
+
+type Body = Buffer | 'gone' | 408 | 413
+
+function judge(request: IncomingMessage, body: Body, rules: WebhookRules): Received {
   if (body === 'gone') return { gone: true }
   if (body === 408 || body === 413) return { cut: body }
   let parameters: Parameters
@@ -53,18 +58,18 @@ function refuseByHead({ method, headers }: IncomingMessage): Answer | undefined 
 function readBody(
   request: IncomingMessage,
   { maxBodySize, bodyTimeout }: WebhookRules,
-): Promise<Buffer | 'gone' | 408 | 413> {
-  const { promise, resolve } = Promise.withResolvers<Buffer | 'gone' | 408 | 413>()
+  read: (body: Body) => void,
+): void {
   const chunks: Buffer[] = []
   let size = 0
   let timer: NodeJS.Timeout | undefined
   let over = false
-  const end = (result: Buffer | 'gone' | 408 | 413) => {
+  const end = (body: Body) => {
     if (over) return
     over = true
     clearTimeout(timer)
     request.off('data', take)
-    resolve(result)
+    read(body)
   }
   const take = (chunk: Buffer) => {
     size += chunk.length
@@ -81,7 +86,6 @@ function readBody(
   process.nextTick(() => {
     if (!over && !request.complete) timer = setTimeout(end, bodyTimeout, 408)
   })
-  return promise
 }
 
 /**
@@ -94,7 +98,8 @@ function isSigned(request: IncomingMessage, parameters: Parameters, { url, token
   if (typeof signature !== 'string' || signature === '') return false
   const target = request.url ?? ''
   const query = target.includes('?') ? target.slice(target.indexOf('?')) : ''
-  const values = Object.fromEntries(parameters)
+  const values = Object.create(null) as Record<string, string>
+  parameters.forEach((value, name) => (values[name] = value))
   try {
     // Each token is tried: while a token is being replaced, either may have signed.
     return tokens.some((token) => validateRequest(token, signature, url + query, values))

@@ -14,7 +14,10 @@ export interface RouterDefinition<S = BaseScope> {
   address(scope: S): string | undefined
   /** The address cut into the tokens that the index is made of. */
   tokens(address: string): readonly string[]
-  /** The scope that a nested router sees when `rest` is left of the address; without it the whole address stays. */
+  /**
+   * The scope that a nested router sees when `rest` is left of the address; without it the whole address stays. `scope` is a copy
+   * already, and may be changed.
+   */
   consume?(scope: S, rest: string): S
 }
 

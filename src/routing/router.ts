@@ -18,6 +18,8 @@ interface Found<P extends Protocol> {
   /** Where there is a router below: the scope as it was asked about, and its answer. */
   readonly inside?: P['scope'] | undefined
   readonly inner?: Resolution | undefined
+  /** What it is answered with where nothing was captured before. */
+  resolution?: Resolution
 }
 
 /**
@@ -94,11 +96,22 @@ export function orderedRouter<P extends Protocol>(
   const resolve = (scope: P['scope'], trace?: (step: Step) => void): Resolution | undefined => {
     const found = trace ? explain(scope, trace) : find(scope)
     if (!found) return undefined
-    const { rule, match, inner } = found
+    const { rule, inner } = found
     if (inner) return { ...inner, rules: [rule, ...inner.rules], route: inner.route ?? rule.route }
-    return { ...leaf(rule.app), rules: [rule], params: { ...scope.params, ...match.params }, route: rule.route }
+    if (!isEmpty(scope.params)) return leafOf(found, scope.params)
+    found.resolution ??= leafOf(found, scope.params)
+    return found.resolution
   }
   return Object.assign(router, { resolve })
+}
+
+function leafOf<P extends Protocol>({ rule, match }: Found<P>, params: Params): Resolution {
+  return { ...leaf(rule.app), rules: [rule], params: { ...params, ...match.params }, route: rule.route }
+}
+
+function isEmpty(params: Params): boolean {
+  for (const _ in params) return false
+  return true
 }
 
 /** What is said around an application that cannot say it itself. */

@@ -45,7 +45,10 @@ export const urlRouterDefinition = {
   },
   address: (scope: UrlScope) => scope.pathRemaining ?? withoutRoot(scope.path, scope.rootPath),
   tokens: (address: string) => address.split('/'),
-  consume: (scope: UrlScope, rest: string) => ({ ...scope, pathRemaining: rest }),
+  consume(scope: { -readonly [K in keyof UrlScope]: UrlScope[K] }, rest: string): UrlScope {
+    scope.pathRemaining = rest
+    return scope
+  },
 } satisfies RouterDefinition<UrlScope>
 
 /** `URLRouter([{ path: '/chat/:room', app }, { url: '^', app }])`, for HTTP and for WebSocket. */

@@ -1,7 +1,8 @@
 /** The answers that a gateway gives by itself: short, plain, and written so that the peer gets to read them. */
-import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { hasCode } from './errors.ts'
+import { STATUS_CODES } from './node-http.ts'
 
 /** Header lines, name and value in turn. */
 export type FlatHeaders = readonly string[]

@@ -1,14 +1,17 @@
 /** One `node:http` or `node:https` server for an address, shared by every protocol that speaks HTTP there. */
 import { once } from 'node:events'
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { HttpHost, ListenAddress } from '../asgi/adapter.ts'
+import type { Endpoints, HttpHost, ListenAddress, RequestHandler } from '../asgi/adapter.ts'
 import type { Log } from '../asgi/context.ts'
 import { SignalboxError } from './errors.ts'
 import { answer, answerBrokenRequest, endUpgrade } from './http-answer.ts'
-import { createHttpServer, listenProblem, type HttpHostOptions } from './http-server.ts'
+import { endpointsOf } from './http-message.ts'
+import { createHttpServer, listenProblem, type HttpHostOptions, type HttpServer } from './http-server.ts'
+import { KeepAlive } from './keep-alive.ts'
 import { addressText } from './options.ts'
+import { Peer, type PeerResponse } from './peer.ts'
 
 /** The host as its owner sees it. */
 export interface ListeningHttpHost extends HttpHost {
@@ -29,17 +32,16 @@ export function createHttpHost(options: HttpHostOptions, base = '', log?: Log): 
   return new NodeHttpHost(options, base, log)
 }
 
-type RequestHandler = Parameters<HttpHost['onRequest']>[1]
 type UpgradeHandler = Parameters<HttpHost['onUpgrade']>[1]
 
 class NodeHttpHost implements ListeningHttpHost {
   readonly secure: boolean
-  readonly server: Server
+  readonly server: HttpServer
   readonly #address: ListenAddress
   readonly #exclusive: boolean
   readonly #log: Log | undefined
-  /** The connections that requests come on, with the newest response of each: what tells whether an error answer may be written. */
-  readonly #peers = new Map<Duplex, ServerResponse | typeof upgraded | undefined>()
+  /** The connections that requests come on; undefined until the first one comes. */
+  readonly #peers = new Map<Duplex, Peer | typeof upgraded | undefined>()
   /** The ones below them, where there is TLS: also those whose handshake is not done. */
   readonly #raw = new Map<Duplex, undefined>()
   readonly #requests = new Map<string, RequestHandler>()
@@ -47,6 +49,9 @@ class NodeHttpHost implements ListeningHttpHost {
   #otherRequests: RequestHandler | undefined
   #otherUpgrades: UpgradeHandler | undefined
   #port: number
+  /** What connections came to; undefined: each may have come to another address, and is asked. */
+  #reached: Endpoints['server'] | undefined
+  #keepAlive: KeepAlive | undefined
   #closed: Promise<void> | undefined
 
   constructor(options: HttpHostOptions, base: string, log: Log | undefined) {
@@ -85,7 +90,11 @@ class NodeHttpHost implements ListeningHttpHost {
         cause: error,
       })
     }
-    this.#port = (this.server.address() as AddressInfo).port // a TCP server has an address object once it listens
+    const bound = this.server.address() as AddressInfo // a TCP server has an address object once it listens
+    this.#port = bound.port
+    // Where it is one address, that is what every connection comes to.
+    if (!unspecified.test(bound.address)) this.#reached = [bound.address, bound.port]
+    this.#keepAlive = new KeepAlive(() => this.#peers.keys())
   }
 
   close(signal: AbortSignal): Promise<void> {
@@ -94,6 +103,7 @@ class NodeHttpHost implements ListeningHttpHost {
   }
 
   async #close(signal: AbortSignal): Promise<void> {
+    this.#keepAlive?.stop()
     // What is answered from now on leaves an idle connection behind that nobody else would close.
     this.server.keepAliveTimeout = 1
     this.server.keepAliveTimeoutBuffer = 0
@@ -112,7 +122,7 @@ class NodeHttpHost implements ListeningHttpHost {
     signal.removeEventListener('abort', cut)
   }
 
-  #listenTo(server: Server): void {
+  #listenTo(server: HttpServer): void {
     server.on(this.secure ? 'secureConnection' : 'connection', tracker(this.#peers))
     if (this.secure) server.on('connection', tracker(this.#raw))
     server.on('request', (request, response) => this.#request(request, response))
@@ -133,19 +143,28 @@ class NodeHttpHost implements ListeningHttpHost {
     server.on('error', (error) => this.#log?.error({ err: error }, `${this.url} reports an error`))
   }
 
-  #request(request: IncomingMessage, response: ServerResponse): void {
-    this.#peers.set(request.socket, response)
-    response.on('error', ignore)
+  #request(request: IncomingMessage, response: PeerResponse): void {
+    const peer = this.#peerOf(request.socket)
+    peer.newest = response
+    response.peer = peer
     if (this.#closed) response.shouldKeepAlive = false
     const handler = this.#handler(this.#requests, request) ?? this.#otherRequests
     if (!handler) return answer(response, 404)
     try {
-      handler(request, response)
+      handler(request, response, peer.endpoints)
     } catch (error) {
       this.#log?.error({ err: error }, 'a protocol failed on a request')
       if (response.headersSent) response.destroy()
       else answer(response, 500)
     }
+  }
+
+  #peerOf(socket: Socket): Peer {
+    const known = this.#peers.get(socket)
+    if (known instanceof Peer) return known
+    const peer = new Peer(endpointsOf(socket, this.#reached))
+    this.#peers.set(socket, peer)
+    return peer
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -179,8 +198,10 @@ class NodeHttpHost implements ListeningHttpHost {
 
   /** A request is under way: one that was answered, and whose body does not come to its end, is not. */
   #isServed(socket: Duplex): boolean {
-    const response = this.#responseOn(socket)
-    return response !== undefined && !(response.writableFinished && !response.req.complete)
+    const peer = this.#peers.get(socket)
+    if (!(peer instanceof Peer)) return false
+    const { newest } = peer
+    return !newest?.writableFinished || newest.req.complete
   }
 
   /** True while an answer is on its way there: another one in the middle of it would be taken for a part of it. */
@@ -191,11 +212,14 @@ class NodeHttpHost implements ListeningHttpHost {
     return response.socket !== socket || response.headersSent
   }
 
-  #responseOn(socket: Duplex): ServerResponse | undefined {
-    const newest = this.#peers.get(socket)
-    return newest === upgraded ? undefined : newest
+  #responseOn(socket: Duplex): PeerResponse | undefined {
+    const peer = this.#peers.get(socket)
+    return peer instanceof Peer ? peer.newest : undefined
   }
 }
+
+/** All addresses of the machine; and what is told apart by its interface. */
+const unspecified = /^(?:0\.0\.0\.0|::)$|%/
 
 /** What a protocol has taken over: how it is closed is its to say. */
 const upgraded = 'upgraded'

@@ -1,6 +1,7 @@
 /** Requests as scopes say them, and headers as the wire allows them: what http and websocket have in common. */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Endpoints } from '../asgi/adapter.ts'
 import { SignalboxError } from './errors.ts'
 
 /** Header names lower-case; order and repeats as on the wire. */
@@ -11,14 +12,6 @@ export interface RequestTarget {
   readonly path: string
   readonly rawPath: string
   readonly queryString: string
-}
-
-type Endpoint = readonly [host: string, port: number]
-
-/** The two ends of a connection. */
-export interface Endpoints {
-  readonly client: Endpoint | null
-  readonly server: Endpoint | null
 }
 
 /** The parts of a request that every scope made from it has. */
@@ -53,11 +46,14 @@ export function requestParts(
   }
 }
 
-export function endpointsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): Endpoints {
-  return {
-    client: remoteAddress === undefined ? null : [remoteAddress, remotePort ?? 0],
-    server: localAddress === undefined ? null : [localAddress, localPort ?? 0],
-  }
+/** `server`, where it is known already: asking a socket for an address is a system call. */
+export function endpointsOf(socket: Socket, server: Endpoints['server'] = localEnd(socket)): Endpoints {
+  const { remoteAddress, remotePort } = socket
+  return { client: remoteAddress === undefined ? null : [remoteAddress, remotePort ?? 0], server }
+}
+
+function localEnd({ localAddress, localPort }: Socket): Endpoints['server'] {
+  return localAddress === undefined ? null : [localAddress, localPort ?? 0]
 }
 
 /** Undefined for a path with a malformed percent-encoding, or one that is not UTF-8. */
@@ -152,7 +148,7 @@ const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 export function isToken(text: string): boolean {
-  return token.test(text)
+  return usualNames.has(text) || token.test(text)
 }
 
 /** Whose header it is, for the error. */
@@ -187,7 +183,7 @@ export function checkHeader(
   if (!Array.isArray(header) || header.length !== 2)
     throw badHeader(owner, 'expected a header as a [name, value] pair', header)
   const [name, value] = header as readonly unknown[]
-  if (typeof name !== 'string' || !token.test(name)) throw badHeader(owner, 'expected a header name', name)
+  if (typeof name !== 'string' || !isToken(name)) throw badHeader(owner, 'expected a header name', name)
   if (typeof value === 'string' && fieldValue.test(value)) return
   throw badHeader(owner, `expected latin-1 text without control characters as the value of the header ${name}`, value)
 }

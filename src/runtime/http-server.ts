@@ -1,10 +1,11 @@
 /** A `node:http` or `node:https` server with its limits, made from what an operator may set. */
 import { readFileSync } from 'node:fs'
-import { createServer, type Server, type ServerOptions } from 'node:http'
-import { createServer as createSecureServer } from 'node:https'
+import type { IncomingMessage, Server, ServerOptions } from 'node:http'
 import { resolve } from 'node:path'
 import type { ListenAddress, TlsFiles } from '../asgi/adapter.ts'
 import { SignalboxError, hasCode, reason } from './errors.ts'
+import { createServer, https } from './node-http.ts'
+import { PeerResponse } from './peer.ts'
 
 /** Where an address is and what it bears. Times in milliseconds, sizes in bytes; what is left out has its default. */
 export interface HttpHostOptions {
@@ -24,6 +25,8 @@ export interface HttpHostOptions {
   readonly exclusive?: boolean
 }
 
+export type HttpServer = Server<typeof IncomingMessage, typeof PeerResponse>
+
 /**
  * Paths of certificate files are relative to `base`. `isUpgrade` says which requests for an upgrade are one.
  * @throws SignalboxError `listen_failed` when a certificate file cannot be used.
@@ -32,10 +35,11 @@ export function createHttpServer(
   options: HttpHostOptions,
   base: string,
   isUpgrade: NonNullable<ServerOptions['shouldUpgradeCallback']>,
-): Server {
+): HttpServer {
   const { tls, maxHeaderSize = 16 * 1024, requestTimeout = 120_000, keepAliveTimeout = 15_000 } = options
   const headersTimeout = Math.min(options.headersTimeout ?? 15_000, requestTimeout)
-  const common: ServerOptions = {
+  const common: Options = {
+    ServerResponse: PeerResponse,
     maxHeaderSize,
     headersTimeout,
     requestTimeout,
@@ -43,8 +47,6 @@ export function createHttpServer(
     // How often Node looks for connections that are over their time.
     connectionsCheckingInterval: Math.round(Math.max(50, Math.min(5000, headersTimeout / 4))),
     noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: 60_000,
     optimizeEmptyRequests: true,
     shouldUpgradeCallback: isUpgrade,
   }
@@ -57,10 +59,12 @@ export function createHttpServer(
   return server
 }
 
-function secureServer(common: ServerOptions, tls: TlsFiles, base: string): Server {
+type Options = ServerOptions<typeof IncomingMessage, typeof PeerResponse>
+
+function secureServer(common: Options, tls: TlsFiles, base: string): HttpServer {
   const files = { cert: readPem(tls.cert, base, 'certificate'), key: readPem(tls.key, base, 'key') }
   try {
-    return createSecureServer({
+    return https().createServer({
       ...common,
       ...files,
       minVersion: 'TLSv1.2',

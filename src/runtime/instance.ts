@@ -233,14 +233,27 @@ export class Instance<P extends Protocol>
 
   /** Contains the application's end, whatever it is: nothing that it throws goes further than here. */
   #run(): void {
-    const over = () => this.#over({ kind: returned[this.#transport.progress] })
-    const raised = (error: unknown) => this.#over({ kind: 'raised', error, progress: this.#transport.progress })
+    let call: Promise<void>
     try {
-      // Not awaited here: a call that is held for as long as a socket is open should hold as little as it can.
-      void Promise.resolve(this.#application(this.scope, this.#receive, this.#send, this)).then(over, raised)
+      call = this.#application(this.scope, this.#receive, this.#send, this)
     } catch (error) {
-      raised(error)
+      return this.#hasRaised(error)
     }
+    // Who answers this has nothing left to do.
+    if (call === settled) return this.#hasReturned()
+    // Not awaited here: a call that is held for as long as a socket is open should hold as little as it can.
+    void Promise.resolve(call).then(
+      () => this.#hasReturned(),
+      (error: unknown) => this.#hasRaised(error),
+    )
+  }
+
+  #hasReturned(): void {
+    this.#over(returned[this.#transport.progress])
+  }
+
+  #hasRaised(error: unknown): void {
+    this.#over({ kind: 'raised', error, progress: this.#transport.progress })
   }
 
   #over(outcome: Outcome): void {
@@ -261,7 +274,7 @@ export class Instance<P extends Protocol>
 
   #end(outcome: Outcome): void {
     this.ended = true
-    clearTimeout(this.#closeTimer)
+    if (this.#closeTimer) clearTimeout(this.#closeTimer)
     this.#settle(failure(outcome, this.#abortReason))
     if (!this.#mailbox.idle) this.#closeMailbox()
     if (this.#pump?.idle) this.#pump.end(overError(this.scope))
@@ -279,13 +292,13 @@ export class Instance<P extends Protocol>
   }
 
   #closeMailbox(): void {
-    const unsettled = this.#mailbox.drain().flatMap(({ delivery }) => delivery?.handled ?? [])
+    const left = this.#mailbox.drain()
     // An error costs as much as all the rest of a small request, and most of these have nobody to tell it to: an application
     // that does not ask for the body of a request leaves it in the mailbox.
-    if (unsettled.length === 0 && this.#mailbox.idle) return
+    if (this.#mailbox.idle && !left.some(isAwaited)) return
     const over = overError(this.scope)
     this.#mailbox.close(over)
-    for (const handled of unsettled) handled(over)
+    for (const { delivery } of left) delivery?.handled?.(over)
   }
 
   #settle(error?: unknown): void {
@@ -345,7 +358,16 @@ async function loop<P extends Protocol>(receive: Receive<P>, handler: EventHandl
   }
 }
 
-const returned = { none: 'unanswered', started: 'unfinished', finished: 'finished' } as const
+const returned = {
+  none: { kind: 'unanswered' },
+  started: { kind: 'unfinished' },
+  finished: { kind: 'finished' },
+} as const
+
+/** Whether somebody is to be told what became of it. */
+function isAwaited({ delivery }: Entry): boolean {
+  return delivery?.handled !== undefined
+}
 
 function overError(scope: Protocol['scope']): SignalboxError {
   return new SignalboxError('scope_ended', `${scope.type} scope ${scope.id} is over: there is no further event`)

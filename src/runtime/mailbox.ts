@@ -45,8 +45,9 @@ export class Mailbox<T, R = T> {
     if (this.#closed) return
     const taker = this.#first
     if (!taker) {
-      this.#items ??= []
-      this.#items.push(item)
+      // Of one item: a list that something is pushed to has room for many at once, and most mailboxes never hold two.
+      if (this.#items) this.#items.push(item)
+      else this.#items = [item]
       return
     }
     this.#first = taker.next
@@ -84,7 +85,8 @@ export class Mailbox<T, R = T> {
 
   /** Takes all that is kept, in order. */
   drain(): T[] {
-    const left = this.#items?.slice(this.#head) ?? []
+    const items = this.#items ?? []
+    const left = this.#head === 0 ? items : items.slice(this.#head)
     this.#items = undefined
     this.#head = 0
     return left

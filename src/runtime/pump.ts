@@ -1,6 +1,6 @@
 /** Calls a handler with each event of a scope as it comes, one at a time and in order, without a promise an event. */
 import { AsyncResource } from 'node:async_hooks'
-import { isPending } from './settled.ts'
+import { isPending, settled } from './settled.ts'
 
 export interface EventHandler<E> {
   /** Whether nothing is to be handled after this one. */
@@ -44,7 +44,8 @@ export class Pump<E> {
   push(event: E): void {
     this.idle = false
     this.#event = event
-    if (ready.push(this) === 1) queueMicrotask(handleReady)
+    // At a third of what `queueMicrotask` costs, which keeps a context that is not needed here.
+    if (ready.push(this) === 1) void settled.then(handleReady)
   }
 
   /** While it is idle: there will be no further event. */

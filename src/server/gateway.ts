@@ -12,7 +12,7 @@ import type {
   Unrouted,
 } from '../asgi/adapter.ts'
 import type { Application, Event, Protocol } from '../asgi/protocol.ts'
-import { withScope } from '../bridge/trail.ts'
+import { withScope, withScopeFromHere } from '../bridge/trail.ts'
 import { journalFolder } from '../journal/folders.ts'
 import type { Journal } from '../journal/journal.ts'
 import { journalOptions } from '../journal/options.ts'
@@ -55,7 +55,7 @@ export class Gateway implements AsyncDisposable {
   readonly #options: GatewayOptions
   readonly #parts: GatewayParts
   readonly #application: Application
-  /** The same, and whatever it has done on worker threads is done in the name of its scope. */
+  /** The same for instances, and whatever it has done on worker threads is done in the name of its scope. */
   readonly #named: Application
   readonly #instanceOptions: InstanceOptions
   readonly #deliveries: Deliveries
@@ -69,10 +69,12 @@ export class Gateway implements AsyncDisposable {
   readonly #listening: Closer[] = []
   /** What the listeners stand on: closed after them, last opened first. */
   readonly #closers: Closer[] = []
-  readonly #idPrefix = randomUUID().slice(0, 8)
+  readonly #idPrefix = `${randomUUID().slice(0, 8)}-`
   readonly #lifespans: Lifespans
   #admin: Administration | undefined
   #nextId = 0
+  /** What was asked about last, and the scope that was made of it: mostly it is what is opened next. */
+  #asked: { readonly given: object; readonly scope: Protocol['scope'] } | undefined
   #closing: Promise<boolean> | undefined
 
   /**
@@ -97,7 +99,7 @@ export class Gateway implements AsyncDisposable {
     this.#ownJournal = ownJournal
     this.#parts = parts
     this.#application = options.application
-    this.#named = withScope(options.application)
+    this.#named = withScopeFromHere(options.application)
     this.#deliveries = new Deliveries({
       journal: this.#journal,
       left: (parts.left ?? []).map(({ journal }) => journal),
@@ -253,7 +255,7 @@ export class Gateway implements AsyncDisposable {
 
   async #startLifespan(): Promise<void> {
     this.#closers.push(() => this.#lifespans.end())
-    await this.#lifespans.start(this.#named)
+    await this.#lifespans.start(withScope(this.#application))
   }
 
   async #startAdapter(name: string, adapter: Adapter): Promise<Listener> {
@@ -281,16 +283,25 @@ export class Gateway implements AsyncDisposable {
   }
 
   #openScope(scope: Unrouted<Protocol['scope']>, transport: Transport): Connection {
-    const instance = new Instance(this.#named, this.#fill(scope), transport, this.#instanceOptions)
+    const filled = this.#takeAsked(scope) ?? this.#fill(scope)
+    const instance = new Instance(this.#named, filled, transport, this.#instanceOptions)
     this.#instances.add(instance)
     return instance
+  }
+
+  #takeAsked(scope: Unrouted<Protocol['scope']>): Protocol['scope'] | undefined {
+    const asked = this.#asked
+    if (asked?.given !== scope) return undefined
+    // Once: what is opened again is another scope. And never under a lifespan that may be over by now.
+    this.#asked = undefined
+    return asked.scope.state === this.#lifespans.state ? asked.scope : undefined
   }
 
   #fill(scope: Unrouted<Protocol['scope']>): Protocol['scope'] {
     this.#nextId++
     return {
       ...scope,
-      id: `${this.#idPrefix}-${this.#nextId.toString(36)}`,
+      id: this.#idPrefix + this.#nextId.toString(36),
       params: {},
       route: '',
       state: this.#lifespans.state,
@@ -298,9 +309,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   #resolve(scope: Unrouted<Protocol['scope']>) {
-    const asked = { ...scope, id: '', params: {}, route: '', state: this.#lifespans.state }
     if (!this.#application.resolve) return { rules: [this.#application], params: {} }
-    return this.#application.resolve(asked)
+    this.#asked = { given: scope, scope: this.#fill(scope) }
+    return this.#application.resolve(this.#asked.scope)
   }
 
   #countUnrouted(scope: Unrouted<Protocol['scope']>, address: string): void {

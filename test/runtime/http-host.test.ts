@@ -154,6 +154,44 @@ test('closing ends idle connections and those that never asked for anything', as
   await Promise.all([silent.closed, idle.closed])
 })
 
+test('closing lets a request come to its end that has begun on a connection which was idle', async () => {
+  const connected = Promise.withResolvers<Socket>()
+  const host = await listening({}, (shared) => {
+    shared.server.once('connection', connected.resolve)
+    shared.onRequest(undefined, ({ url }, response) => answer(response, 200, `answer to ${url}`))
+  })
+  const client = await RawClient.connect(host.url)
+  const socket = await connected.promise
+  const begun = ['GET /first HTTP/1.1\r\nHost: x\r\n\r\n', 'GET /second HTTP/1.1\r\n']
+  client.send(begun[0] ?? '')
+  await client.until(/answer to .first/)
+  client.send(begun[1] ?? '')
+  while (socket.bytesRead < begun.join('').length) await new Promise(setImmediate)
+  const closed = host.close(new AbortController().signal)
+  client.send('Host: x\r\n\r\n')
+  expect(await client.closed).toMatch(/Connection: close[^]*answer to .second/)
+  await closed
+})
+
+test('the requests of a connection have the same two ends, and an error of a response that nobody listens to harms nobody', async () => {
+  const seen = new Set<unknown>()
+  const host = await listening({}, (shared) => {
+    shared.onRequest(undefined, (_request, response, endpoints) => {
+      seen.add(endpoints)
+      response.emit('error', new Error('nobody hears it'))
+      answer(response, 200, String(seen.size))
+    })
+  })
+  const client = await RawClient.connect(host.url)
+  for (const path of ['/one', '/two']) {
+    client.send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    await client.until(path === '/one' ? /\n1\n/ : /\n1\n[^]*\n1\n/)
+  }
+  const { localPort } = client.socket
+  expect([...seen]).toMatchObject([{ client: ['127.0.0.1', localPort], server: ['127.0.0.1', expect.any(Number)] }])
+  client.end()
+})
+
 test('closing waits for the answer that is under way, and closes its connection after it', async () => {
   const asked = Promise.withResolvers<() => void>()
   const host = await listening({}, (shared) => {

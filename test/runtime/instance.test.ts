@@ -6,6 +6,7 @@ import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/pro
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
+import { settled } from '../../src/runtime/settled.ts'
 
 interface Numbered extends Event {
   readonly number?: number
@@ -82,6 +83,19 @@ test.each([
 ] as const)('an application that returns with its answer at %s ends as %s', async (progress, kind) => {
   const { state, ended } = open(async () => void (state.progress = progress))
   await expect(ended).resolves.toEqual({ kind })
+})
+
+test('an application that has nothing left to do when it is called ends like any other, and its events are handled', async () => {
+  const { instance, ended, state } = open(() => {
+    state.progress = 'finished'
+    return settled
+  })
+  const handled = Promise.withResolvers<unknown>()
+  instance.deliver(event(1), { handled: handled.resolve })
+  await expect(ended).resolves.toEqual({ kind: 'finished' })
+  await expect(handled.promise).resolves.toMatchObject({ code: 'scope_ended' })
+  await instance.completed
+  expect([instance.ended, state.closed]).toEqual([true, 1])
 })
 
 test('what an application raises goes to the transport and no further', async () => {

@@ -1,7 +1,7 @@
 /** Consumers and handler functions for HTTP, over the wire. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
-import { HttpConsumer, httpHandler } from '../../../protocols/http/consumer.ts'
+import { HttpConsumer, httpHandler, type HttpReply } from '../../../protocols/http/consumer.ts'
 import type { HttpRequestReader } from '../../../protocols/http/request.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { serveHttp } from './support.ts'
@@ -102,12 +102,20 @@ test('a Response that is thrown is the answer', async () => {
   expect([response.status, await response.text()]).toEqual([403, 'not yours'])
 })
 
-test('an error that is thrown is a 500', async () => {
-  await using server = await serveHttp(
-    httpHandler(() => {
-      throw new Error('the password is hunter2')
-    }),
-  )
+const error = new Error('the password is hunter2')
+
+test.each<[string, () => Promise<HttpReply> | HttpReply]>([
+  [
+    'thrown at once',
+    () => {
+      throw error
+    },
+  ],
+  ['thrown later', () => Promise.reject(error)],
+  ['that an answer makes', () => ({ json: { toJSON: () => BigInt(1) } })],
+  ['that a later answer makes', async () => ({ json: { toJSON: () => BigInt(1) } })],
+])('an error %s is a 500', async (_when, handle) => {
+  await using server = await serveHttp(httpHandler(handle))
   const response = await fetch(server.url)
   expect([response.status, await response.text()]).toEqual([500, 'Internal Server Error\n'])
 })
@@ -146,6 +154,25 @@ test('a stream is sent as it comes', async () => {
   await client.until(/first/)
   gate.resolve()
   expect(await client.closed).toMatch(/5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n$/)
+})
+
+test('a body whose end comes with its first part has a length, also when it comes as a stream', async () => {
+  const bytes = new TextEncoder().encode('whole')
+  await using server = await serveHttp(
+    httpHandler(
+      () =>
+        new Response(
+          new ReadableStream({
+            pull(controller) {
+              controller.enqueue(bytes)
+              queueMicrotask(() => controller.close())
+            },
+          }),
+        ),
+    ),
+  )
+  const response = await fetch(server.url)
+  expect([response.headers.get('content-length'), await response.text()]).toEqual(['5', 'whole'])
 })
 
 test('a stream is cancelled when the peer leaves', async () => {
