@@ -1,17 +1,11 @@
 /** The daemon: arguments -> config -> gateway -> signals -> exit code. */
 import packageJson from './package.json' with { type: 'json' }
-import { protocols } from './protocols/registry.ts'
 import { outputWritten, processOutput } from './src/cli/output.ts'
 import { runCommandLine } from './src/cli/program.ts'
-import { builtinMiddleware } from './src/middleware/registry.ts'
-import { channelNameRouterDefinition } from './src/routing/channel-name-router.ts'
+import type { Registry } from './src/config/registry.ts'
 
 const code = await runCommandLine(process.argv.slice(2), {
-  registry: {
-    definitions: Object.values(protocols),
-    routers: [channelNameRouterDefinition],
-    middleware: builtinMiddleware,
-  },
+  loadRegistry,
   output: processOutput(),
   environment: process.env,
   folder: process.cwd(),
@@ -23,3 +17,14 @@ const code = await runCommandLine(process.argv.slice(2), {
 
 await outputWritten()
 process.exit(code)
+
+async function loadRegistry(): Promise<Registry> {
+  const { protocols } = await import('./protocols/registry.ts')
+  const { builtinMiddleware } = await import('./src/middleware/registry.ts')
+  const { channelNameRouterDefinition } = await import('./src/routing/channel-name-router.ts')
+  return {
+    definitions: Object.values(protocols),
+    routers: [channelNameRouterDefinition],
+    middleware: builtinMiddleware,
+  }
+}

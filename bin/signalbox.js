@@ -24,12 +24,16 @@ if (running < needed) {
 }
 
 /**
- * What was compiled for one start is kept for the next, which takes half the time then. Not in the folder for temporary files,
- * where others could put something. NODE_COMPILE_CACHE names another folder, NODE_DISABLE_COMPILE_CACHE=1 turns it off.
+ * What was compiled for one start is kept for the next, which takes half the time then, and for worker threads. Not in the folder
+ * for temporary files, where others could put something. NODE_COMPILE_CACHE names another folder, NODE_DISABLE_COMPILE_CACHE=1
+ * turns it off.
  */
 function keepCompiled() {
-  const { HOME, USERPROFILE, XDG_CACHE_HOME } = process.env
+  const { HOME, USERPROFILE, XDG_CACHE_HOME, NODE_COMPILE_CACHE } = process.env
   const home = HOME || USERPROFILE
   const caches = XDG_CACHE_HOME || (home && home + '/.cache')
-  if (caches) process.getBuiltinModule('node:module').enableCompileCache(caches + '/signalbox')
+  if (NODE_COMPILE_CACHE || !caches) return
+  const { directory } = process.getBuiltinModule('node:module').enableCompileCache(caches + '/signalbox')
+  // Threads and further processes find it by this alone.
+  if (directory) process.env.NODE_COMPILE_CACHE = directory
 }

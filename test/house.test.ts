@@ -39,6 +39,7 @@ describe('a rule that is broken is named', () => {
     ['src/runtime/a.ts', "import { WebSocket } from 'ws'", 'only protocols/websocket/'],
     ['protocols/http/a.ts', "import twilio from 'twilio/lib/x.js'", 'only protocols/sms/'],
     ['src/runtime/a.ts', "import { Consumer } from 'signalbox'", 'only handlers do'],
+    ['src/runtime/a.ts', "import { createServer, type Server } from 'node:http'", 'src/runtime/node-http.ts has'],
     ['src/runtime/a.ts', "export * from './b.ts'", 're-exports'],
     ['src/runtime/a.ts', "export type { B } from './b.ts'", 're-exports'],
     ['src/runtime/a.ts', "export {\n  b,\n} from './b.ts'", 're-exports'],
@@ -74,7 +75,7 @@ describe('a rule that is broken is named', () => {
     const allowed = {
       'src/asgi/a.ts': "import type { ZodType } from 'zod'\nexport interface A {\n  readonly a: ZodType // a\n}",
       'src/runtime/a.ts':
-        "import { b } from './b.ts'\nimport type { A } from '../asgi/a.ts'\nimport { join } from 'node:path'",
+        "import { b } from './b.ts'\nimport type { A } from '../asgi/a.ts'\nimport { join } from 'node:path'\nimport type { Server } from 'node:http'",
       'src/config/a.ts': 'export const read = (env = process.env) => env\nexport function b(env = process.env) {}',
       'protocols/websocket/adapter.ts':
         "import { WebSocketServer } from 'ws'\nimport { a } from '../../src/runtime/a.ts'",

@@ -49,7 +49,13 @@ export interface ForgetJob extends AnyJob {
   readonly seats: readonly number[]
 }
 
-export type Job = CallJob | EventJob | ScopeJob | ForgetJob
+/** Load modules, and call nothing. */
+export interface LoadJob extends AnyJob {
+  readonly kind: 'load'
+  readonly modules: readonly string[]
+}
+
+export type Job = CallJob | EventJob | ScopeJob | ForgetJob | LoadJob
 
 export interface Opening {
   readonly place: Place

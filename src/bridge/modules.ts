@@ -15,7 +15,7 @@ export class Modules {
   readonly #seen = new Map<number, Place>()
 
   /** Undefined: it is there already. */
-  load({ module }: Place): Promise<void> | undefined {
+  load({ module }: Pick<Place, 'module'>): Promise<void> | undefined {
     if (this.#loaded.has(module)) return undefined
     return this.#import(module)
   }
@@ -82,6 +82,7 @@ export function describe({ module, name }: Place): string {
 /** Names a job in errors. */
 export function describeJob(job: Job): string {
   if (job.kind === 'call') return describe(job.place)
+  if (job.kind === 'load') return 'loading modules'
   return job.kind === 'event' ? `the handler of ${job.event.type}` : 'the handler'
 }
 

@@ -87,6 +87,17 @@ export class BridgePool implements AsyncDisposable {
     pools.push(this)
   }
 
+  /** Starts a thread, and loads these modules there before there is work for it. Never rejects: that work says what is wrong. */
+  async prepare(modules: readonly string[]): Promise<void> {
+    const task = new Task({
+      label: () => 'loading modules',
+      scope: undefined,
+      timeout: this.options.timeout,
+      prepare: (task) => ({ parcel: { kind: 'load', task, scope: undefined, modules }, transfer: [] }),
+    })
+    await this.submit(task, anywhere).catch(() => undefined)
+  }
+
   /** Calls a blocking function; rejects as `syncToAsync` says. */
   call(place: Place, args: readonly unknown[], options: CallOptions = {}): Promise<unknown> {
     const { signal, timeout = this.options.timeout } = options

@@ -30,6 +30,8 @@ export function perform(job: Job, thread: WorkerThread): unknown {
     case 'forget':
       for (const seat of job.seats) forget(seat, thread)
       return undefined
+    case 'load':
+      return undefined
     default:
       return job satisfies never
   }

@@ -1,7 +1,8 @@
 /** One worker thread as the main thread sees it: the tasks that run on it, one on top of the other, and its end. */
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { type Call, Calls, type CallsOwner, type Perform } from './calls.ts'
 import { Deadlines } from './deadlines.ts'
@@ -40,6 +41,7 @@ const longestEnd = 5000
 /** How much a thread can take: any work, only work that ends by itself, or none. */
 export type Room = 'any' | 'short' | 'none'
 
+const require = createRequire(import.meta.url)
 const workerFile = fileURLToPath(new URL(`./worker${path.extname(import.meta.url)}`, import.meta.url))
 
 export class Thread implements Host, CallsOwner {
@@ -75,6 +77,8 @@ export class Thread implements Host, CallsOwner {
     this.#owner = owner
     this.perform = owner.perform
     this.#calls = new Calls(this, this.#line)
+    // Loaded with the first thread.
+    const { Piscina } = require('piscina') as typeof import('piscina')
     this.#piscina = new Piscina({
       filename: workerFile,
       name: 'run',

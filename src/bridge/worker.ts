@@ -49,8 +49,10 @@ export async function run(parcel: Parcel): Promise<Reply> {
   return thread.over ? new Promise(() => undefined) : result
 }
 
-function load(job: Job): Promise<void> | undefined {
+function load(job: Job): Promise<unknown> | undefined {
   if (job.kind === 'call') return thread.modules.load(job.place)
+  // One that fails is told by the work that needs it.
+  if (job.kind === 'load') return Promise.allSettled(job.modules.map(async (module) => thread.modules.load({ module })))
   return job.kind !== 'forget' && job.open ? thread.modules.load(job.open.place) : undefined
 }
 

@@ -1,9 +1,10 @@
 /** Asks a running gateway's admin listener. */
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import type { IncomingMessage, RequestOptions } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { AdminSettings } from '../config/admin.ts'
 import { SignalboxError } from '../runtime/errors.ts'
+import { request as httpRequest } from '../runtime/node-http.ts'
 import { reachable } from '../runtime/options.ts'
 
 /** @throws SignalboxError `send_failed` with what the gateway said, when it did not do as it was told. */

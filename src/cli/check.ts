@@ -4,10 +4,8 @@ import { formatDiagnostic } from '../config/diagnostics.ts'
 import { configArgument, configFile, configHelp, load, summary } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
-export function addCheck(program: Command, parts: Parts, run: Run): void {
-  program
-    .command('check')
-    .summary('find every mistake in the YAML')
+export function defineCheck(command: Command, parts: Parts, run: Run): void {
+  command
     .description(
       'Reads the YAML, loads the handlers it names, and lists every mistake and warning with its place. Opens no port.',
     )

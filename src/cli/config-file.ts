@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { formatDiagnostic, type Diagnostic } from '../config/diagnostics.ts'
-import { loadConfig, readConfig, type LoadResult, type ReadResult } from '../config/load.ts'
+import { loadConfig, readConfig, type LoadOptions, type LoadResult, type ReadResult } from '../config/load.ts'
 import { exitCodes, type ExitCode, type Parts } from './parts.ts'
 
 const usual = ['gateway.yaml', path.join('config', 'gateway.yaml')]
@@ -17,21 +17,18 @@ export function configFile(parts: Parts, named: string | undefined): string {
 }
 
 /** Loads the file and everything that it names. */
-export function load(parts: Parts, named: string | undefined): Promise<LoadResult> {
-  return loadConfig(configFile(parts, named), {
-    ...parts.registry,
-    environment: parts.environment,
-    folder: parts.folder,
-  })
+export async function load(parts: Parts, named: string | undefined): Promise<LoadResult> {
+  return await loadConfig(configFile(parts, named), await options(parts))
 }
 
 /** Reads the file without loading a handler. */
-export function read(parts: Parts, named: string | undefined): Promise<ReadResult> {
-  return readConfig(configFile(parts, named), {
-    ...parts.registry,
-    environment: parts.environment,
-    folder: parts.folder,
-  })
+export async function read(parts: Parts, named: string | undefined): Promise<ReadResult> {
+  return await readConfig(configFile(parts, named), await options(parts))
+}
+
+async function options(parts: Parts): Promise<LoadOptions> {
+  const { environment, folder } = parts
+  return { ...(await parts.loadRegistry()), environment, folder }
 }
 
 /** `3 mistakes, 1 warning` */

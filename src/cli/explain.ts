@@ -9,11 +9,9 @@ import { reason } from '../runtime/errors.ts'
 import { configFile, configHelp, load, refuse } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
-export function addExplain(program: Command, parts: Parts, run: Run): void {
-  const kinds = addressed(parts.registry)
-  program
-    .command('explain')
-    .summary('say which rule takes an address')
+export async function defineExplain(command: Command, parts: Parts, run: Run): Promise<void> {
+  const kinds = addressed(await parts.loadRegistry())
+  command
     .description('Says which rule of the YAML takes an address, and why each earlier one did not. Runs no handler.')
     .addArgument(new Argument('<protocol>', 'the protocol').choices(kinds.map(({ name }) => name)))
     .argument('<address>', 'a path, a topic, a recipient, a sender or a channel')

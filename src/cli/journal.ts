@@ -27,10 +27,8 @@ interface Page {
   readonly before?: string
 }
 
-export function addJournal(program: Command, parts: Parts, run: Run): void {
-  const journal = program
-    .command('journal')
-    .summary('look at what waits or is dead, try it again, take it out')
+export function defineJournal(command: Command, parts: Parts, run: Run): void {
+  command
     .description(
       'The journal: events that are stored and wait for their next attempt, and dead letters. Works on the data folder of the YAML, whether the gateway runs on it or not. Of a gateway of several processes it is all of their journals: 2-17 is record 17 of process 2.',
     )
@@ -39,12 +37,12 @@ export function addJournal(program: Command, parts: Parts, run: Run): void {
       '\nExamples:\n  signalbox journal list --state dead\n  signalbox journal show 17\n  signalbox journal retry --protocol email',
     )
 
-  withFilter(common(journal.command('list').description('Lists records, the newest first.')))
+  withFilter(common(command.command('list').description('Lists records, the newest first.')))
     .option('--limit <n>', 'how many at most', '100')
     .option('--before <id>', 'only older ones of its process: the last id of the page before')
     .addHelpText('after', '\nExample:\n  signalbox journal list --state dead --protocol sms --older 1h')
     .action((given: Common & Filter & Page) => run(list(parts, given)))
-  common(journal.command('show').description('Shows one record with all that is in it.'))
+  common(command.command('show').description('Shows one record with all that is in it.'))
     .argument('<id>', 'its number')
     .addHelpText('after', '\nExample:\n  signalbox journal show 17 --reveal')
     .action((id: string, given: Common) => run(show(parts, id, given)))
@@ -52,7 +50,7 @@ export function addJournal(program: Command, parts: Parts, run: Run): void {
     ['retry', 'Has dead letters tried again, from their first attempt on.'],
     ['discard', 'Takes records out for good.'],
   ] as const) {
-    withFilter(common(journal.command(name).description(description)))
+    withFilter(common(command.command(name).description(description)))
       .argument('[ids...]', 'their numbers; none: all that the options name')
       .addHelpText(
         'after',

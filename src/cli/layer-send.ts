@@ -24,18 +24,20 @@ interface Given {
   readonly timeout: string
 }
 
-export function addGroup(program: Command, parts: Parts, run: Run): void {
-  addSender(program, group, (given) => run(sendOne(parts, group, given)))
+export function defineGroup(command: Command, parts: Parts, run: Run): void {
+  defineSender(command, group, (given) => run(sendOne(parts, group, given)))
 }
 
-export function addChannel(program: Command, parts: Parts, run: Run): void {
-  addSender(program, channel, (given) => run(sendOne(parts, channel, given)))
+export function defineChannel(command: Command, parts: Parts, run: Run): void {
+  defineSender(command, channel, (given) => run(sendOne(parts, channel, given)))
 }
 
-function addSender(program: Command, { kind, description, example }: Receiver, act: (given: Given) => Promise<void>) {
-  program
-    .command(kind)
-    .summary(`send a message to a ${kind}`)
+function defineSender(
+  command: Command,
+  { kind, description, example }: Receiver,
+  act: (given: Given) => Promise<void>,
+) {
+  command
     .description(description)
     .addHelpText('after', `\nExample:\n  ${example}`)
     .command('send')

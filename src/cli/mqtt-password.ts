@@ -5,10 +5,8 @@ import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 /** Far more than a password has: what comes after it is a mistake. */
 const longest = 1024
 
-export function addMqttPassword(program: Command, parts: Parts, run: Run): void {
-  program
-    .command('mqtt-password')
-    .summary('hash a password for listen.mqtt.users')
+export function defineMqttPassword(command: Command, parts: Parts, run: Run): void {
+  command
     .description(
       'Reads a password from standard input, up to the end of the line, and prints the hash to put into the YAML.',
     )

@@ -1,4 +1,5 @@
 /** What the program hands to its commands, and what a command leaves behind. */
+import type { Command } from 'commander'
 import type { Environment } from '../config/environment.ts'
 import type { Registry } from '../config/registry.ts'
 
@@ -13,7 +14,8 @@ export interface Output {
 }
 
 export interface Parts {
-  readonly registry: Registry
+  /** What the YAML may name: loaded by the commands that read one. */
+  loadRegistry(): Promise<Registry>
   readonly output: Output
   readonly environment: Environment
   /** Where files that the command line names are looked for. */
@@ -29,3 +31,6 @@ export interface Parts {
 
 /** What a command's action answers with. */
 export type Run = (code: Promise<ExitCode>) => Promise<void>
+
+/** Gives a command its arguments, options and action. */
+export type Define = (command: Command, parts: Parts, run: Run) => void | Promise<void>

@@ -1,33 +1,65 @@
 /** The command line: one file a command, one exit code for the process. */
 import { Command, type CommanderError } from 'commander'
 import { reason } from '../runtime/errors.ts'
-import { addCheck } from './check.ts'
-import { addExplain } from './explain.ts'
-import { addChannel, addGroup } from './layer-send.ts'
-import { addJournal } from './journal.ts'
-import { addMqttPassword } from './mqtt-password.ts'
-import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
-import { addRoutes } from './routes.ts'
-import { addSchema } from './schema.ts'
-import { addSend } from './send.ts'
-import { addServe } from './serve.ts'
-import { addStats } from './stats.ts'
-import { addWorker } from './worker.ts'
+import { exitCodes, type Define, type ExitCode, type Parts, type Run } from './parts.ts'
 
-/** In the order in which the help lists them. */
-const commands = [
-  addServe,
-  addWorker,
-  addStats,
-  addJournal,
-  addCheck,
-  addRoutes,
-  addExplain,
-  addSend,
-  addGroup,
-  addChannel,
-  addSchema,
-  addMqttPassword,
+interface Entry {
+  readonly name: string
+  /** What the list of commands says of it. */
+  readonly summary: string
+  readonly load: () => Promise<Define>
+}
+
+/** In the order in which the help lists them. Only the one that is called is loaded. */
+const commands: readonly Entry[] = [
+  { name: 'serve', summary: 'run the gateway', load: async () => (await import('./serve.ts')).defineServe },
+  { name: 'worker', summary: 'serve named channels', load: async () => (await import('./worker.ts')).defineWorker },
+  {
+    name: 'stats',
+    summary: 'show what a running gateway counts',
+    load: async () => (await import('./stats.ts')).defineStats,
+  },
+  {
+    name: 'journal',
+    summary: 'look at what waits or is dead, try it again, take it out',
+    load: async () => (await import('./journal.ts')).defineJournal,
+  },
+  {
+    name: 'check',
+    summary: 'find every mistake in the YAML',
+    load: async () => (await import('./check.ts')).defineCheck,
+  },
+  { name: 'routes', summary: 'show the routing tree', load: async () => (await import('./routes.ts')).defineRoutes },
+  {
+    name: 'explain',
+    summary: 'say which rule takes an address',
+    load: async () => (await import('./explain.ts')).defineExplain,
+  },
+  {
+    name: 'send',
+    summary: 'play a client against a running gateway',
+    load: async () => (await import('./send.ts')).defineSend,
+  },
+  {
+    name: 'group',
+    summary: 'send a message to a group',
+    load: async () => (await import('./layer-send.ts')).defineGroup,
+  },
+  {
+    name: 'channel',
+    summary: 'send a message to a channel',
+    load: async () => (await import('./layer-send.ts')).defineChannel,
+  },
+  {
+    name: 'schema',
+    summary: 'print the JSON Schema of the YAML',
+    load: async () => (await import('./schema.ts')).defineSchema,
+  },
+  {
+    name: 'mqtt-password',
+    summary: 'hash a password for listen.mqtt.users',
+    load: async () => (await import('./mqtt-password.ts')).defineMqttPassword,
+  },
 ]
 
 /** Runs one command to its end. Never throws. */
@@ -49,8 +81,12 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
       'after',
       '\nExit codes: 0 fine, 64 wrong usage, 78 mistakes in the YAML, 1 anything else.\n\nExamples:\n  signalbox serve\n  signalbox check config/gateway.yaml\n  signalbox explain email bob@support.org',
     )
-  for (const add of commands) add(program, parts, run)
   try {
+    for (const { name, summary, load } of commands) {
+      const command = program.command(name).summary(summary)
+      // `help serve` names one as well.
+      if (arguments_.includes(name)) await (await load())(command, parts, run)
+    }
     await program.parseAsync(arguments_, { from: 'user' })
     return code
   } catch (error) {

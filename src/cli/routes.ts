@@ -4,10 +4,8 @@ import type { Plan } from '../config/plan.ts'
 import { configArgument, configFile, configHelp, read, refuse, tell } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
-export function addRoutes(program: Command, parts: Parts, run: Run): void {
-  program
-    .command('routes')
-    .summary('show the routing tree')
+export function defineRoutes(command: Command, parts: Parts, run: Run): void {
+  command
     .description('Shows which rule leads where, in the order in which they are asked, each with its line in the YAML.')
     .argument(configArgument, configHelp)
     .addHelpText('after', '\nExamples:\n  signalbox routes\n  signalbox routes config/gateway.yaml')

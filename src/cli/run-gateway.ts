@@ -1,4 +1,5 @@
 /** A gateway from its YAML to its end: what `serve` and `worker` have in common. */
+import { flushCompileCache } from 'node:module'
 import { BridgePool } from '../bridge/pool.ts'
 import type { Config } from '../config/config.ts'
 import type { LoadResult } from '../config/load.ts'
@@ -74,7 +75,8 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
     return reloaded
   }
   try {
-    const journal = await openJournal({ ...config, process: number }, log)
+    // The packages of the protocols are loaded while the journal's thread starts.
+    const [journal] = await Promise.all([openJournal({ ...config, process: number }, log), loadAdapters(parts, config)])
     last.use(journal)
     const left = journal && number === 1 ? await openLeftJournals(config, count, log) : []
     for (const one of left) last.use(one.journal)
@@ -86,8 +88,11 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   }
   signals.onReload(() => void reload())
   role.serving(gateway, config)
+  // Written now: worker threads find it, and so does the next start when this process comes to no good end.
+  flushCompileCache()
   const channels = config.workers.map(({ channel }) => channel)
   log.info({ file: config.file, listening: gateway.listeners.flatMap(({ urls }) => urls), channels }, 'serving')
+  if (config.blocking.length > 0) void bridge.prepare(config.blocking)
   const signal = await signals.first
   log.info({ signal }, 'closing: open scopes may finish, a second signal ends at once')
   const clean = await gateway.close()
@@ -95,13 +100,20 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   return clean ? exitCodes.ok : exitCodes.failed
 }
 
+/** Loads what is going to listen. What fails to load says so when it is started. */
+async function loadAdapters(parts: Parts, { listen }: Config): Promise<void> {
+  const { definitions } = await parts.loadRegistry()
+  await Promise.allSettled(definitions.filter(({ name }) => name in listen).map((definition) => definition.load()))
+}
+
 async function start(
-  { registry }: Parts,
+  parts: Parts,
   config: Config & { readonly process: number },
   { log, journal, ...control }: Pick<GatewayParts, 'log' | 'journal' | 'left' | 'stop' | 'reload' | 'threads'>,
 ): Promise<Gateway> {
   const onDeadLetter = (letter: DeadLetter) => journal && buryMessage({ journal, log }, letter)
   const layer = await openLayer(config.layer, { base: config.base, log, onDeadLetter })
   const redis = await sharedRedis(config.layer, config.base)
-  return await Gateway.start(config, { definitions: registry.definitions, layer, redis, log, journal, ...control })
+  const { definitions } = await parts.loadRegistry()
+  return await Gateway.start(config, { definitions, layer, redis, log, journal, ...control })
 }

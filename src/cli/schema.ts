@@ -1,16 +1,16 @@
 /** `signalbox schema`: the JSON Schema of the YAML. */
 import type { Command } from 'commander'
 import { jsonSchema } from '../config/json-schema.ts'
-import { exitCodes, type Parts, type Run } from './parts.ts'
+import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
-export function addSchema(program: Command, { registry, output }: Parts, run: Run): void {
-  program
-    .command('schema')
-    .summary('print the JSON Schema of the YAML')
+export function defineSchema(command: Command, parts: Parts, run: Run): void {
+  command
     .description('Prints the JSON Schema of the YAML, with which an editor completes and checks it.')
     .addHelpText('after', '\nExample:\n  signalbox schema > config/gateway.schema.json')
-    .action(() => {
-      output.out(JSON.stringify(jsonSchema(registry), null, 2))
-      return run(Promise.resolve(exitCodes.ok))
-    })
+    .action(() => run(schema(parts)))
+}
+
+async function schema(parts: Parts): Promise<ExitCode> {
+  parts.output.out(JSON.stringify(jsonSchema(await parts.loadRegistry()), null, 2))
+  return exitCodes.ok
 }

@@ -9,11 +9,9 @@ import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
 const defaultTimeout = '30s'
 
-export function addSend(program: Command, parts: Parts, run: Run): void {
-  const { definitions } = parts.registry
-  const send = program
-    .command('send')
-    .summary('play a client against a running gateway')
+export async function defineSend(command: Command, parts: Parts, run: Run): Promise<void> {
+  const { definitions } = await parts.loadRegistry()
+  command
     .description("Plays a client: sends one thing to the gateway that runs on this YAML and prints the wire's answer.")
     .addHelpText(
       'after',
@@ -26,7 +24,7 @@ export function addSend(program: Command, parts: Parts, run: Run): void {
       ].join('\n'),
     )
   for (const definition of definitions)
-    addProtocol(send, definition, (message) => run(sendOne(parts, definition, message)))
+    addProtocol(command, definition, (message) => run(sendOne(parts, definition, message)))
 }
 
 interface Message {

@@ -8,20 +8,18 @@ import { exitCodes, type ExitCode, type Parts } from './parts.ts'
 import { Processes } from './processes.ts'
 import { EndingSignals } from './signals.ts'
 
-/** More would be a mistake in typing. */
-export const mostProcesses = 256
-
 /** Runs `count` processes until a signal ends them: the first lets what is in hand finish, the second ends at once. */
 export async function serveProcesses(parts: Parts, named: string | undefined, count: number): Promise<ExitCode> {
-  const { output, registry } = parts
+  const { output } = parts
   using signals = new EndingSignals()
   const file = configFile(parts, named)
   const { settings, diagnostics } = await read(parts, named)
   if (!settings) return refuse(parts, file, diagnostics)
-  const refused = refusals(registry.definitions, settings, count)
+  const { definitions } = await parts.loadRegistry()
+  const refused = refusals(definitions, settings, count)
   for (const why of refused) output.error(`${file}: --processes ${count}: ${why}`)
   if (refused.length > 0) return exitCodes.config
-  const notes = registry.definitions.flatMap(({ name, processesNote = '' }) =>
+  const notes = definitions.flatMap(({ name, processesNote = '' }) =>
     name in settings.listen && processesNote !== '' ? [`${name}: ${processesNote}`] : [],
   )
   if (settings.layer.kind === 'memory') notes.push('with layer: memory groups and channels stay in each process')

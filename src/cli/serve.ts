@@ -5,14 +5,13 @@ import type { WorkerSettings } from '../config/workers.ts'
 import type { Gateway } from '../server/gateway.ts'
 import { configArgument, configFile, configHelp } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
-import { Primary } from './primary.ts'
 import { runGateway, type Place } from './run-gateway.ts'
-import { mostProcesses, ofProcess, serveProcesses } from './serve-processes.ts'
 
-export function addServe(program: Command, parts: Parts, run: Run): void {
-  program
-    .command('serve')
-    .summary('run the gateway')
+/** More would be a mistake in typing. */
+const mostProcesses = 256
+
+export function defineServe(command: Command, parts: Parts, run: Run): void {
+  command
     .description(
       'Runs the gateway: prints where each protocol listens and one line to try each. The log goes to standard error.',
     )
@@ -52,7 +51,10 @@ async function serve(parts: Parts, config: string | undefined, options: Options)
   }
   const title = `signalbox ${parts.version} serves ${configFile(parts, config)}`
   if (options.process !== undefined) return await serveAsOne(parts, { config, title, count, number: options.process })
-  if (count > 1) return await serveProcesses(parts, config, count)
+  if (count > 1) {
+    const { serveProcesses } = await import('./serve-processes.ts')
+    return await serveProcesses(parts, config, count)
+  }
   return await runGateway(parts, config, {
     take: (all) => all,
     serving: (gateway, settings) => parts.output.out(greeting(title, gateway, settings)),
@@ -68,6 +70,7 @@ interface One {
 
 /** One of several processes. */
 async function serveAsOne(parts: Parts, { config, title, count, number: given }: One): Promise<ExitCode> {
+  const [{ Primary }, { ofProcess }] = await Promise.all([import('./primary.ts'), import('./serve-processes.ts')])
   const number = numberIn(given, count)
   const primary = Primary.find()
   if (!primary || number === undefined) {

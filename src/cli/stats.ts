@@ -17,10 +17,8 @@ interface Options {
 
 const answerTimeout = 10_000
 
-export function addStats(program: Command, parts: Parts, run: Run): void {
-  program
-    .command('stats')
-    .summary('show what a running gateway counts')
+export function defineStats(command: Command, parts: Parts, run: Run): void {
+  command
     .description('Shows events, failures and connections of the gateway that runs on this YAML, by protocol and rule.')
     .argument(configArgument, configHelp)
     .option('-w, --watch', 'again and again, until Ctrl+C')

@@ -19,10 +19,8 @@ interface Order {
   readonly concurrency: number | undefined
 }
 
-export function addWorker(program: Command, parts: Parts, run: Run): void {
-  program
-    .command('worker')
-    .summary('serve named channels')
+export function defineWorker(command: Command, parts: Parts, run: Run): void {
+  command
     .description(
       'Serves named channels with the applications of the YAML, and opens no listener. Needs a layer that other processes reach.',
     )

@@ -41,6 +41,8 @@ export interface Config {
   readonly application: Application
   /** Names the lifespan application and the version of its module; empty: there is none. */
   readonly lifespan: string
+  /** The URLs of the modules whose handlers run on worker threads. */
+  readonly blocking: readonly string[]
   /** How long an application may go on after its scope ended, in milliseconds. */
   readonly closeTimeout: number
   /** How long open scopes may take when the gateway closes, in milliseconds. */

@@ -91,6 +91,7 @@ export async function loadConfig(file: string, options: LoadOptions): Promise<Lo
     log: settings.log,
     application,
     lifespan: lifespanOf(plan, modules),
+    blocking: modules.blocking,
   })
   return { diagnostics, plan, config, leafOf: (rule) => compiler.leafOf(rule) }
 }

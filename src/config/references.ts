@@ -28,6 +28,7 @@ export class References {
   readonly #base: string
   readonly #modules = new Map<string, Promise<Namespace>>()
   readonly #loaded = new Map<string, string>()
+  readonly #blocking = new Set<string>()
 
   /** Relative files, and packages, are looked for from this folder. */
   constructor(base: string) {
@@ -40,6 +41,7 @@ export class References {
     if (isSyncHandler(value)) {
       // Worker threads are for those who name blocking code.
       const { syncApplication } = await import('../bridge/sync-application.ts')
+      this.#blocking.add(url)
       return syncApplication(value, url, name)
     }
     if (typeof value === 'function' && 'asApplication' in value && typeof value.asApplication === 'function') {
@@ -62,6 +64,11 @@ export class References {
   /** The module that a reference was found in: its URL, which is another one when the module was loaded again. */
   moduleOf(reference: string): string | undefined {
     return this.#loaded.get(reference)
+  }
+
+  /** The modules of the handlers that run on worker threads. */
+  get blocking(): readonly string[] {
+    return [...this.#blocking]
   }
 
   async #export(reference: string): Promise<Export> {

@@ -1,6 +1,12 @@
 /** The gateway's log: pino, as JSON lines, or readable where a person watches; without secrets, and above debug without addresses. */
-import { pino, type DestinationStream, type Logger } from 'pino'
+import { createRequire } from 'node:module'
+import type { DestinationStream, Logger } from 'pino'
+import type { Log } from '../asgi/context.ts'
 import { redactLine } from './redact.ts'
+
+const require = createRequire(import.meta.url)
+/** Loaded by whoever writes a log, which no worker thread does. */
+const loadPino = () => require('pino') as typeof import('pino')
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
@@ -12,7 +18,7 @@ export interface LogOptions {
 
 /** Writes to standard error, so that standard output stays the commands' own. */
 export async function createLog({ level, pretty }: LogOptions): Promise<Logger> {
-  if (!pretty) return logTo(pino.destination({ fd: 2, sync: true }), level)
+  if (!pretty) return logTo(loadPino().destination({ fd: 2, sync: true }), level)
   const { PinoPretty } = await import('pino-pretty')
   return logTo(PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }), level)
 }
@@ -20,11 +26,19 @@ export async function createLog({ level, pretty }: LogOptions): Promise<Logger> 
 /** A log that writes there. */
 export function logTo(destination: DestinationStream, level: LogLevel): Logger {
   const options = { level, serializers: { err: errorFields, error: errorFields }, hooks: { streamWrite: redactLine } }
-  return pino(options, destination)
+  return loadPino().pino(options, destination)
 }
 
 /** Says nothing: for tests and for commands that only look. */
-export const silentLog: Logger = pino({ level: 'silent' })
+export const silentLog: Log = {
+  trace: () => undefined,
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silentLog,
+  isLevelEnabled: () => false,
+}
 
 /** How many causes of an error are told. */
 const deepest = 5

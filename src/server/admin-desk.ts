@@ -1,8 +1,9 @@
 /** Answers the requests of people and their tools: over TCP for who has the token, over a socket in the data folder for its owner. */
 import { isUtf8 } from 'node:buffer'
-import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log } from '../asgi/context.ts'
 import { SignalboxError, hasCode, isTemporary, reason } from '../runtime/errors.ts'
+import { STATUS_CODES } from '../runtime/node-http.ts'
 import type { Refused } from './admin-guard.ts'
 import type { Answer, Place } from './admin-places.ts'
 

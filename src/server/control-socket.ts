@@ -1,10 +1,11 @@
 /** A socket in the data folder, by which the commands of whoever owns the folder reach the gateway that runs on it. */
 import { once } from 'node:events'
 import { chmod, rm } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import path from 'node:path'
 import type { Log } from '../asgi/context.ts'
 import { reason } from '../runtime/errors.ts'
+import { createServer } from '../runtime/node-http.ts'
 import { AdminDesk } from './admin-desk.ts'
 import type { Place } from './admin-places.ts'
 

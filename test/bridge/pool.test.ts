@@ -10,6 +10,7 @@ import { BridgePool, currentPool } from '../../src/bridge/pool.ts'
 import { syncToAsync } from '../../src/bridge/sync-to-async.ts'
 import { trail } from '../../src/bridge/trail.ts'
 import { burn } from './fixtures/functions.ts'
+import type { told } from './fixtures/loaded.ts'
 import { changed, fixture, functionsUrl, onWorker, openPool, rejection, sharedState } from './support.ts'
 
 /** A process that does not end is ended. */
@@ -68,6 +69,31 @@ describe('threads', () => {
     expect(new Set(await Promise.all(gates.map((gate) => gate.open()))).size).toBe(3)
     expect(await rest).toHaveLength(30)
     expect(pool.stats()).toMatchObject({ threads: 3, running: 0, queued: 0 })
+  })
+
+  test('are prepared: one has its modules before there is work for it, has called nothing, and does the work', async () => {
+    await using pool = openPool()
+    await pool.prepare([fixture('throws.ts'), fixture('loaded.ts')])
+    expect(pool.stats()).toEqual({ threads: 1, queued: 0, running: 0, scopes: 0, died: 0 })
+    const prepared = process.hrtime.bigint()
+    const { loaded, calls } = await syncToAsync<typeof told>(fixture('loaded.ts'), 'told')()
+    expect({ early: loaded < prepared, calls, threads: pool.stats().threads }).toEqual({
+      early: true,
+      calls: 1,
+      threads: 1,
+    })
+    // What did not load says so when it is needed.
+    const error = await rejection(syncToAsync(fixture('throws.ts'), 'never')())
+    expect(error.message).toContain('no database here')
+  })
+
+  test('are not prepared any more once the pool is closed, and that is no error', async () => {
+    const pool = openPool()
+    const preparing = pool.prepare([fixture('loaded.ts')])
+    await pool.close()
+    await preparing
+    await pool.prepare([fixture('loaded.ts')])
+    expect(pool.stats().threads).toBe(0)
   })
 })
 

@@ -10,7 +10,7 @@ import type { Application } from '../../src/asgi/protocol.ts'
 import { BridgePool } from '../../src/bridge/pool.ts'
 import { transfer } from '../../src/bridge/pack.ts'
 import { syncToAsync } from '../../src/bridge/sync-to-async.ts'
-import { trail, withScope } from '../../src/bridge/trail.ts'
+import { trail, withScope, withScopeFromHere } from '../../src/bridge/trail.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
 import { websocketScope } from './scopes.ts'
@@ -310,17 +310,21 @@ test('the scope on whose behalf it runs, and its log line, cross over', async ()
   expect(lines[0]).toMatchObject({ scope: 's7', msg: 'said in a worker', child: true })
 })
 
-test('an application that the gateway names calls in the name of its scope, and is asked for its routing as before', async () => {
-  const seen: unknown[] = []
-  const resolve = () => undefined
-  const application: Application = Object.assign(async () => void seen.push(await onWorker('scope')()), { resolve })
-  const named = withScope(application)
-  expect(named.resolve).toBe(resolve)
-  const communicator = new ApplicationCommunicator(named, websocketScope(), { layer: new MemoryLayer() })
-  await communicator.wait()
-  expect(seen).toEqual([communicator.connection.scope.id])
-  expect(withScope(async () => undefined).resolve).toBeUndefined()
-})
+test.each([withScope, withScopeFromHere])(
+  '%p: an application calls in the name of its scope, and is asked for its routing as before',
+  async (name) => {
+    const seen: unknown[] = []
+    const resolve = () => undefined
+    const application: Application = Object.assign(async () => void seen.push(await onWorker('scope')()), { resolve })
+    const named = name(application)
+    expect(named.resolve).toBe(resolve)
+    const communicator = new ApplicationCommunicator(named, websocketScope(), { layer: new MemoryLayer() })
+    await communicator.wait()
+    expect(seen).toEqual([communicator.connection.scope.id])
+    expect(name(async () => undefined).resolve).toBeUndefined()
+    expect(trail.getStore()).toBeUndefined()
+  },
+)
 
 test('without a pool of its own a call finds the newest that is open, or one with the defaults', async () => {
   const first = openPool()

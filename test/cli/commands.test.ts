@@ -22,7 +22,7 @@ async function signalbox(
 ): Promise<Ended> {
   let [out, error] = ['', '']
   const code = await runCommandLine(typeof line === 'string' ? line.split(' ').filter((word) => word !== '') : line, {
-    registry: toyRegistry,
+    loadRegistry: () => Promise.resolve(toyRegistry),
     output: { out: (text) => (out += `${text}\n`), error: (text) => (error += `${text}\n`) },
     environment: {},
     folder,

@@ -111,6 +111,30 @@ test('a scope gets an id of its own, the data folder and what lifespan left', as
   await gateway.close()
 })
 
+test('what was asked about is what is opened, and what is opened again is another scope', async () => {
+  const scopes: BaseScope[] = []
+  const { definition, post } = pigeonPost([])
+  const seeing = Object.assign(async (scope: BaseScope) => void scopes.push(scope), {
+    resolve: ({ params }: BaseScope) => ({ rules: [seeing], params }),
+  })
+  const { gateway } = await start({ pigeon: seeing }, [definition])
+  const scope = { type: 'pigeon', client: null, server: null }
+  const open = async () => {
+    const { promise, resolve } = Promise.withResolvers<Outcome>()
+    post.services?.open(scope, { progress: 'finished', send: () => undefined, end: resolve })
+    await promise
+  }
+  expect(post.services?.resolve(scope)?.rules).toEqual([seeing])
+  await open()
+  await open()
+  post.services?.resolve({ ...scope })
+  await open()
+  expect(new Set(scopes.map(({ id }) => id)).size).toBe(3)
+  for (const { id, params, route } of scopes) expect([id === '', params, route]).toEqual([false, {}, ''])
+  expect(scope).toEqual({ type: 'pigeon', client: null, server: null })
+  await gateway.close()
+})
+
 test('an application without lifespan starts too', async () => {
   const { definition } = pigeonPost([])
   const { gateway } = await start({ pigeon: async () => undefined }, [definition])

@@ -90,7 +90,9 @@ function* shape(file: string, text: string): Generator<string> {
 }
 
 function* connections(file: string, text: string, { dependencies }: House): Generator<string> {
-  for (const { specifier } of importsOf(text)) {
+  for (const { specifier, eager } of importsOf(text)) {
+    if (eager && /^node:https?$/.test(specifier))
+      yield `imports ${specifier}: src/runtime/node-http.ts has what it needs`
     if (specifier.startsWith('node:')) continue
     if (specifier.startsWith('.')) yield* wall(file, specifier)
     else yield* packageRule(file, packageOf(specifier), dependencies)

@@ -4,7 +4,7 @@ import { runCommandLine } from '../../src/cli/program.ts'
 import { toyRegistry } from './toy-registry.ts'
 
 const code = await runCommandLine(process.argv.slice(2), {
-  registry: toyRegistry,
+  loadRegistry: () => Promise.resolve(toyRegistry),
   output: processOutput(),
   environment: process.env,
   folder: process.cwd(),
