@@ -143,6 +143,16 @@ test('an address that comes again goes the same way, and what a router below dec
   }
 })
 
+test('an address that comes again with other captures is answered with those', () => {
+  const router = URLRouter([{ path: '/b/:name', app: leaf('open') }])
+  const asked = (params: UrlScope['params']) => router.resolve?.({ ...scopeAt('/b/x'), params })?.params
+  expect([asked({}), asked({ tenant: 'acme' }), asked({})]).toEqual([
+    { name: 'x' },
+    { tenant: 'acme', name: 'x' },
+    { name: 'x' },
+  ])
+})
+
 test('rootPath is stripped once, by the outermost router', async () => {
   const router = URLRouter([
     { path: '/gateway/a', app: leaf('twice') },

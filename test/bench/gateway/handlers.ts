@@ -66,7 +66,17 @@ export class SensorConsumer extends MqttConsumer {
   }
 }
 
+/** Takes a mail as it came. */
 export class InboxConsumer extends EmailConsumer {
+  length = 0
+
+  override message({ raw }: EmailMessage): void {
+    this.length += raw.length
+  }
+}
+
+/** Looks at what a mail says, so that it is parsed. */
+export class ReaderConsumer extends EmailConsumer {
   length = 0
 
   override message({ subject, text }: EmailMessage): void {
