@@ -1,9 +1,8 @@
 /** Several gateways and workers, each a process of its own, on one real Redis: what one hears the others tell. */
 import { afterAll, afterEach, beforeAll, expect } from '@jest/globals'
 import path from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { RedisServer } from '../layers/redis-server.ts'
-import { Gateways, type RunningGateway, type Socket } from '../support/gateways.ts'
+import { Gateways, type RunningGateway } from '../support/gateways.ts'
 import { requires } from '../support/requirements.ts'
 
 const { describe, test } = requires('redis-server', 'redis-cli')
@@ -197,7 +196,7 @@ describe('Redis goes away in the middle of everything, and comes back', () => {
       expect(onB.heard).not.toContain('alone')
       await redis.start()
       await Promise.all(both.map((process) => process.sees('error', /Redis is back/)))
-      await hearsMore(onB)
+      await onB.hearsMore()
       going = false
       await traffic
       onB.send('after')
@@ -216,8 +215,3 @@ describe('Redis goes away in the middle of everything, and comes back', () => {
     }
   })
 })
-
-async function hearsMore(socket: Socket): Promise<void> {
-  const before = socket.heard.length
-  while (socket.heard.length === before) await pause(20)
-}

@@ -140,7 +140,12 @@ export class Socket {
 
   /** Resolves when it has heard this. */
   async hears(text: string): Promise<void> {
-    while (!this.heard.includes(text)) await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    while (!this.heard.includes(text)) await this.hearsMore()
+  }
+
+  /** Resolves when it hears the next message. */
+  async hearsMore(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.add(resolve))
   }
 
   close(): void {
