@@ -58,7 +58,8 @@ test('of 200 large mails that wait no more is in memory than there is room for',
     expect(await client.mail(mailOf(2 * mebi, { Subject: String(number) }))).toMatch(/^250/)
   }
   const more = held() - before
-  expect(more).toBeLessThan(200 * mebi)
+  // Of 400: 64 of those that are handled, 64 of those that wait for their turn, and what the journal's thread has not collected yet.
+  expect(more).toBeLessThan(300 * mebi)
   go.resolve()
   await served.stored.idle()
   expect(subjects.map(Number).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 200 }, (_, index) => index))
