@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { SmsCommunicator } from '../../protocols/sms/communicator.ts'
 import { USTextHandler } from '../../config/handlers/commands.ts'
-import { sample, type Sample } from './sample.ts'
+import { mailOf, sample, type Sample } from './sample.ts'
 
 let place: Sample
 let phone: SmsCommunicator
@@ -17,18 +17,7 @@ const answer = async (body: string) => (await phone.send(body)).map(({ body }) =
 const at = Date.parse('2026-01-01T12:00:00Z')
 const measure = (room: string, celsius: number) =>
   place.store.readings.add({ room, celsius, at: at + Math.round(celsius), stamped: false, received: at })
-const mail = (digest: string, subject: string) =>
-  place.store.tickets.open({
-    kind: 'mail',
-    messageId: '',
-    digest,
-    from: 'ann@example.org',
-    to: 'help@support.org',
-    subject,
-    text: '',
-    participants: [],
-    attachments: [],
-  })
+const mail = (subject: string) => place.store.tickets.open(mailOf({ subject }))
 
 test('TEMP answers with the latest of a room, however it is spelt', async () => {
   measure('kitchen', 20)
@@ -48,8 +37,8 @@ test('TEMP says which rooms there are', async () => {
 
 test('TICKETS lists them, TICKET tells of one', async () => {
   expect(await answer('TICKETS')).toEqual(['No tickets.'])
-  mail('a', 'Printer')
-  mail('b', 'Mouse')
+  mail('Printer')
+  mail('Mouse')
   expect(await answer('Tickets')).toEqual(['#2 Mouse (open); #1 Printer (open)'])
   expect(await answer('TICKET 1')).toEqual([
     expect.stringMatching(/^#1 Printer \(open\), messages: 1, last: \d{4}-.+ UTC$/),
@@ -80,7 +69,7 @@ test('every text is stored and shown with its answer, its number masked', async 
 })
 
 test('an answer fits into two messages, whatever the subjects are', async () => {
-  for (let i = 0; i < 7; i++) mail(`${i}`, 'x'.repeat(300))
+  for (let i = 0; i < 7; i++) mail('x'.repeat(300))
   const [text = ''] = await answer('TICKETS')
   expect(text.length).toBeLessThanOrEqual(306)
   expect(text).toMatch(/^#7 x+ \(open\); #6/)

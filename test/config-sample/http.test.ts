@@ -7,7 +7,7 @@ import { URLRouter } from '../../src/routing/url-router.ts'
 import { AttachmentApi, TemperatureApi, TicketsApi } from '../../config/handlers/api.ts'
 import { hostname } from '../../config/handlers/hostname.ts'
 import { site } from '../../config/handlers/site.ts'
-import { sample, type Sample } from './sample.ts'
+import { mailOf, sample, type Sample } from './sample.ts'
 
 let place: Sample
 beforeEach(async () => {
@@ -85,29 +85,21 @@ describe('GET /temperature/', () => {
 })
 
 describe('GET /tickets/', () => {
-  const open = (digest: string, filename = 'a.txt') =>
-    place.store.tickets.open({
-      kind: 'mail',
-      messageId: '',
-      digest,
-      from: 'ann@example.org',
-      to: 'help@support.org',
-      subject: 'Printer',
-      text: 'It burns.',
-      participants: [],
-      attachments: [{ filename, contentType: 'text/html', content: new TextEncoder().encode('<script>') }],
-    })
+  const open = (filename = 'a.txt') => {
+    const content = new TextEncoder().encode('<script>')
+    place.store.tickets.open(mailOf({ attachments: [{ filename, contentType: 'text/html', content }] }))
+  }
 
   test('lists the tickets, newest first', async () => {
     expect(await get('/tickets/')).toEqual([])
-    open('a')
-    open('b')
-    expect(await get('/tickets/')).toMatchObject([{ id: 2, subject: 'Printer', messageCount: 1 }, { id: 1 }])
+    open()
+    open()
+    expect(await get('/tickets/')).toMatchObject([{ id: 2, subject: 'Fire', messageCount: 1 }, { id: 1 }])
     expect(await get('/tickets/?limit=1')).toMatchObject([{ id: 2 }])
   })
 
   test('shows one with its messages, and what was attached to them', async () => {
-    open('a', 'größe;"\'*.html')
+    open('größe;"\'*.html')
     const url = '/tickets/1/attachments/1'
     expect(await get('/tickets/1')).toMatchObject({
       id: 1,

@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { closeStore, storeOf, type Store } from '../../config/handlers/store.ts'
+import type { NewMessage } from '../../config/handlers/store/tickets.ts'
 
 export interface Sample extends Disposable {
   readonly layer: MemoryLayer
@@ -36,3 +37,19 @@ export async function sample(): Promise<Sample> {
     },
   }
 }
+
+let mails = 0
+
+/** A mail as the tickets keep it, unlike all before. */
+export const mailOf = (more: Partial<NewMessage> = {}): NewMessage => ({
+  kind: 'mail',
+  messageId: '',
+  digest: `digest ${mails++}`,
+  from: 'ann@example.org',
+  to: 'help@support.org',
+  subject: 'Fire',
+  text: 'It burns.',
+  participants: ['ann@example.org'],
+  attachments: [],
+  ...more,
+})

@@ -6,11 +6,12 @@ import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Store, closeStore, lifespan, storeOf } from '../../config/handlers/store.ts'
-import type { LifespanScope } from '../../src/asgi/lifespan.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
 import { masked } from '../../config/handlers/store/texts.ts'
 import type { NewMessage } from '../../config/handlers/store/tickets.ts'
+import { scopeOf } from '../support/scopes.ts'
+import { mailOf } from './sample.ts'
 
 let data: string
 let store: Store
@@ -83,24 +84,10 @@ describe('readings', () => {
 })
 
 describe('tickets', () => {
-  let next = 0
-  const message = (more: Partial<NewMessage> = {}): NewMessage => ({
-    kind: 'mail',
-    messageId: '',
-    digest: `digest ${next++}`,
-    from: 'ann@example.org',
-    to: 'help@support.org',
-    subject: 'Fire',
-    text: 'It burns.',
-    participants: ['ann@example.org'],
-    attachments: [],
-    ...more,
-  })
-
   test('with messages and attachments are there again after a restart', () => {
     const content = new Uint8Array([0, 1, 255])
     const id = store.tickets.open(
-      message({ messageId: '<1@x>', attachments: [{ filename: 'a.png', contentType: 'image/png', content }] }),
+      mailOf({ messageId: '<1@x>', attachments: [{ filename: 'a.png', contentType: 'image/png', content }] }),
     )
     reopen()
     expect(store.tickets.find(id)).toMatchObject({
@@ -128,16 +115,16 @@ describe('tickets', () => {
   })
 
   test('the one with news comes first', () => {
-    const first = store.tickets.open(message())
-    const second = store.tickets.open(message())
+    const first = store.tickets.open(mailOf())
+    const second = store.tickets.open(mailOf())
     expect(store.tickets.list(100).map(({ id }) => id)).toEqual([second, first])
     expect(store.tickets.list(1).map(({ id }) => id)).toEqual([second])
   })
 
   test('a bounce marks a ticket, a notice does not, and the next mail opens it again', () => {
-    const id = store.tickets.open(message())
+    const id = store.tickets.open(mailOf())
     const status = (kind: NewMessage['kind']) => {
-      store.tickets.append(id, message({ kind }))
+      store.tickets.append(id, mailOf({ kind }))
       return store.tickets.find(id)?.status
     }
     expect(status('notice')).toBe('open')
@@ -148,7 +135,7 @@ describe('tickets', () => {
   })
 
   test('a message that cannot be stored whole is not stored at all', () => {
-    const twice = message()
+    const twice = mailOf()
     store.tickets.open(twice)
     expect(() => store.tickets.open({ ...twice, subject: 'Again' })).toThrow('UNIQUE')
     expect(store.tickets.list(100)).toHaveLength(1)
@@ -220,15 +207,7 @@ describe('the store', () => {
 
   describe("is open from the gateway's start to its end", () => {
     const run = (folder: string) => {
-      const scope: LifespanScope = {
-        type: 'lifespan',
-        id: 'lifespan',
-        client: null,
-        server: null,
-        params: {},
-        route: '',
-        state: { data: folder },
-      }
+      const scope = scopeOf('lifespan', { state: { data: folder } })
       return new ApplicationCommunicator(lifespan, scope, { layer: new MemoryLayer() })
     }
 

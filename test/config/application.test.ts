@@ -6,6 +6,7 @@ import type { Config } from '../../src/config/config.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { loadText, withApplication } from '../support/config-text.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 interface Ran {
   readonly name: string
@@ -19,17 +20,6 @@ async function load(text: string): Promise<Config> {
   if (!config) throw new Error('there is a mistake in it')
   return config
 }
-
-const scopeOf = (type: string, where: object): Protocol['scope'] => ({
-  type,
-  id: 'scope-a',
-  client: null,
-  server: null,
-  params: {},
-  route: '',
-  state: {},
-  ...where,
-})
 
 /** Which handler a scope reaches; undefined: none ran. */
 async function run({ application }: Config, scope: Protocol['scope']): Promise<Ran | undefined> {
@@ -94,7 +84,7 @@ describe('a tree of routers and middleware', () => {
     ],
     [
       "a router of the user's",
-      scopeOf('sms', { address: '+1' }),
+      scopeOf('sms', { id: 'scope-a' }),
       { name: 'site', route: 'gateway.yaml:22', params: {} },
     ],
     [

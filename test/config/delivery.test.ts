@@ -4,11 +4,12 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { protocols } from '../../protocols/registry.ts'
 import type { DeliveryOptions } from '../../src/asgi/delivery.ts'
-import type { Protocol, Step } from '../../src/asgi/protocol.ts'
+import type { Step } from '../../src/asgi/protocol.ts'
 import { loadConfig, type LoadResult } from '../../src/config/load.ts'
 import { builtinMiddleware } from '../../src/middleware/registry.ts'
 import { channelNameRouterDefinition } from '../../src/routing/channel-name-router.ts'
 import { shortly, temporaryFolder, withApplication } from '../support/config-text.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 const registry = {
   definitions: Object.values(protocols),
@@ -31,23 +32,12 @@ const where = {
   sms: { from: '+14155550100', to: '+14155550199', kind: 'message' },
 }
 
-const scopeOf = (type: keyof typeof where): Protocol['scope'] => ({
-  type,
-  id: 'scope-a',
-  client: null,
-  server: null,
-  params: {},
-  route: '',
-  state: {},
-  ...where[type],
-})
-
 /** What the rule that takes a scope says of its delivery. */
 async function said(type: keyof typeof where, ...lines: readonly string[]): Promise<DeliveryOptions | undefined> {
   const { config, diagnostics } = await load(...lines)
   expect(diagnostics.map(shortly)).toEqual([])
   const { application } = config ?? {}
-  const resolution = application?.resolve?.(scopeOf(type))
+  const resolution = application?.resolve?.(scopeOf(type, where[type]))
   expect(resolution).toBeDefined()
   return resolution?.delivery
 }
@@ -106,7 +96,7 @@ test('which rule takes an address, and what is told of it, is the same with it a
       `    - { domain: support.org, ${delivery}app: ${site} }`,
     )
     const steps: Step[] = []
-    const resolution = config?.application.resolve?.(scopeOf('email'), (step) => steps.push(step))
+    const resolution = config?.application.resolve?.(scopeOf('email', where.email), (step) => steps.push(step))
     return { route: resolution?.route, steps }
   }
   const without = await told('')

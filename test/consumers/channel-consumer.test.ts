@@ -1,10 +1,11 @@
 /** A consumer of a named channel: one object a message, which is done, or fails. */
 import { afterEach, expect, test } from '@jest/globals'
-import type { ChannelProtocol, ChannelScope } from '../../src/asgi/channel.ts'
+import type { ChannelProtocol } from '../../src/asgi/channel.ts'
 import type { Event } from '../../src/asgi/protocol.ts'
 import { ChannelConsumer } from '../../src/consumers/channel-consumer.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 interface Resize extends Event {
   readonly path: string
@@ -37,16 +38,7 @@ class Thumbnails extends ChannelConsumer {
   }
 }
 
-const scope: ChannelScope = {
-  type: 'channel',
-  channel: 'thumbnails',
-  id: 'c1',
-  client: null,
-  server: null,
-  params: {},
-  route: '',
-  state: {},
-}
+const scope = scopeOf('channel', { channel: 'thumbnails' })
 const work = (application = Thumbnails.asApplication<ChannelProtocol>()) =>
   new ApplicationCommunicator<ChannelProtocol>(application, scope, { layer })
 const resize = (path: string): Resize => ({ type: 'image.resize', path })

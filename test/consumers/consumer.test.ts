@@ -4,6 +4,7 @@ import type { BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 interface Said extends Event {
   readonly text?: string
@@ -13,15 +14,7 @@ interface TestProtocol extends Protocol {
   readonly receive: Said
   readonly send: Said
 }
-const scope: BaseScope = {
-  type: 'test',
-  id: 's1',
-  client: null,
-  server: null,
-  params: { room: 'kitchen' },
-  route: '',
-  state: {},
-}
+const scope = scopeOf('test', { params: { room: 'kitchen' } })
 
 abstract class TestConsumer extends Consumer<TestProtocol> {
   protected readonly lastEvent = 'test.disconnect'

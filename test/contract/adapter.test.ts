@@ -1,22 +1,11 @@
 /** The contract of every adapter: one suite, driven by each protocol's real client over real sockets. */
-import { afterEach, describe, expect, test } from '@jest/globals'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { describe, expect, test } from '@jest/globals'
 import type { Log } from '../../src/asgi/context.ts'
 import type { Application, BaseScope } from '../../src/asgi/protocol.ts'
-import { MemoryLayer } from '../../src/layers/memory.ts'
-import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
-import { defineRouter } from '../../src/routing/router.ts'
-import { httpOptions } from '../../protocols/http/options.ts'
 import { silentLog } from '../../src/runtime/log.ts'
-import { Gateway } from '../../src/server/gateway.ts'
+import type { Gateway } from '../../src/server/gateway.ts'
 import { drivers, type Driver } from './drivers.ts'
-
-const clean: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const step of clean.splice(0).toReversed()) await step()
-})
+import { startGateway } from './gateway.ts'
 
 /** Answers what it is told; `raise` makes it raise, `hang` makes it hang. Tells what it saw. */
 function obedient(driver: Driver, seen: { scopes: BaseScope[]; ended: string[] }): Application {
@@ -51,28 +40,11 @@ async function start(driver: Driver) {
     child: () => log,
     error: (fields: object, message: string) => lines.push({ fields, message }),
   })
-  const data = await mkdtemp(join(tmpdir(), 'signalbox-'))
-  clean.push(() => rm(data, { recursive: true, force: true }))
-  const router = driver.definition.routers.find(({ keys }) => (Object.keys(driver.rule)[0] as string) in keys)
-  if (!router) throw new Error(`no router of ${driver.name} has the key of ${JSON.stringify(driver.rule)}`)
-  const build = defineRouter(router as Parameters<typeof defineRouter>[0])
-  const application = protocolTypeRouter({
-    [driver.name]: build([{ ...driver.rule, app: obedient(driver, seen) }] as never),
+  const { gateway, url } = await startGateway(driver, obedient(driver, seen), {
+    closeTimeout: 500,
+    drainTimeout: 2000,
+    log,
   })
-  const gateway = await Gateway.start(
-    {
-      application,
-      listen: { [driver.name]: driver.definition.options.parse(driver.options) },
-      http: httpOptions.parse({ address: '127.0.0.1:0' }),
-      base: data,
-      data,
-      closeTimeout: 500,
-      drainTimeout: 2000,
-    },
-    { definitions: [driver.definition], layer: new MemoryLayer(), log },
-  )
-  clean.push(() => gateway.close())
-  const url = (gateway.listeners[0]?.urls[0] ?? '').replace(/^ws/, 'http')
   const say = (text: string, known = true) => driver.exchange(url, { text, known })
   return { gateway, url, seen, say, lines }
 }

@@ -1,27 +1,16 @@
 /** The contract of every adapter that stores: a positive answer means that the event is on disk, and is handled or a dead letter. */
-import { afterEach, describe, expect, test } from '@jest/globals'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { describe, expect, test } from '@jest/globals'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { httpOptions } from '../../protocols/http/options.ts'
 import type { Application } from '../../src/asgi/protocol.ts'
 import { Journal } from '../../src/journal/journal.ts'
 import { journalOptions } from '../../src/journal/options.ts'
-import { MemoryLayer } from '../../src/layers/memory.ts'
-import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
-import { defineRouter } from '../../src/routing/router.ts'
 import { hasCode, permanent } from '../../src/runtime/errors.ts'
 import { silentLog } from '../../src/runtime/log.ts'
-import { Gateway } from '../../src/server/gateway.ts'
 import { deadIn } from '../support/letters.ts'
 import { readableLog } from '../journal/support.ts'
 import { drivers, type Driver } from './drivers.ts'
-
-const clean: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const step of clean.splice(0).toReversed()) await step()
-})
+import { afterwards, newFolder, startGateway } from './gateway.ts'
 
 interface Note {
   readonly scopeId: string
@@ -51,12 +40,6 @@ function noting(driver: Driver, notes: Note[], act: (note: Note) => unknown): Ap
   }
 }
 
-async function newFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'signalbox-'))
-  clean.push(() => rm(folder, { recursive: true, force: true }))
-  return folder
-}
-
 interface Settings {
   readonly log?: typeof silentLog
   readonly data?: string
@@ -72,27 +55,9 @@ async function start(
   const notes: Note[] = []
   const options = { ...journalOptions.parse({}), attempts: 3, backoff: 5 }
   const journal = await Journal.open({ folder: data, ...options }, silentLog)
-  clean.push(() => journal.close())
-  const router = driver.definition.routers.find(({ keys }) => (Object.keys(driver.rule)[0] as string) in keys)
-  if (!router) throw new Error(`no router of ${driver.name} has the key of ${JSON.stringify(driver.rule)}`)
-  const build = defineRouter(router as Parameters<typeof defineRouter>[0])
-  const rule = { ...driver.rule, app: noting(driver, notes, act) }
-  const listen = driver.definition.options.parse({ ...(driver.options as object), ...driver.stores?.options })
-  const gateway = await Gateway.start(
-    {
-      application: protocolTypeRouter({ [driver.name]: build([rule] as never) }),
-      listen: { [driver.name]: listen },
-      http: httpOptions.parse({ address: '127.0.0.1:0' }),
-      base: data,
-      data,
-      closeTimeout: 50,
-      drainTimeout,
-      journal: options,
-    },
-    { definitions: [driver.definition], layer: new MemoryLayer(), log, journal },
-  )
-  clean.push(() => gateway.close())
-  const url = gateway.listeners[0]?.urls[0] ?? ''
+  afterwards(() => journal.close())
+  const settings = { closeTimeout: 50, drainTimeout, log, data, kept: { journal, options } }
+  const { gateway, url } = await startGateway(driver, noting(driver, notes, act), settings)
   return {
     data,
     gateway,

@@ -1,25 +1,19 @@
 /** A consumer that blocks is one like any other: the same peers, in process and over the wire, get the same answers. */
-import { afterAll, afterEach, describe, expect, test } from '@jest/globals'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { afterAll, describe, expect, test } from '@jest/globals'
 import { EmailCommunicator } from '../../protocols/email/communicator.ts'
 import { HttpCommunicator, type HttpRequestLike } from '../../protocols/http/communicator.ts'
-import { httpOptions } from '../../protocols/http/options.ts'
 import { MqttCommunicator } from '../../protocols/mqtt/communicator.ts'
 import { SmsCommunicator } from '../../protocols/sms/communicator.ts'
 import { WebsocketCommunicator, type HandshakeLike } from '../../protocols/websocket/communicator.ts'
-import type { ChannelProtocol, ChannelScope } from '../../src/asgi/channel.ts'
+import type { ChannelProtocol } from '../../src/asgi/channel.ts'
 import type { Application, Event, Protocol } from '../../src/asgi/protocol.ts'
 import { BridgePool } from '../../src/bridge/pool.ts'
 import { syncApplication } from '../../src/bridge/sync-application.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
-import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
-import { defineRouter } from '../../src/routing/router.ts'
-import { silentLog } from '../../src/runtime/log.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
-import { Gateway } from '../../src/server/gateway.ts'
-import { drivers, type Driver } from './drivers.ts'
+import { scopeOf } from '../support/scopes.ts'
+import { drivers } from './drivers.ts'
+import { startGateway } from './gateway.ts'
 import * as twins from './twins.ts'
 
 const pool = new BridgePool({ threads: 2, timeout: 60_000 })
@@ -45,16 +39,7 @@ async function both<P extends Protocol>(
   return expected
 }
 
-const work: ChannelScope = {
-  type: 'channel',
-  channel: 'pictures',
-  id: 'work',
-  client: null,
-  server: null,
-  params: {},
-  route: '',
-  state: {},
-}
+const work = scopeOf('channel', { channel: 'pictures' })
 
 const patient = { timeout: 20_000, closeTimeout: 20_000 }
 const told = (error: unknown) => {
@@ -263,38 +248,11 @@ test('work on a named channel: done, failed, or understood by nobody', async () 
   ])
 })
 
-const clean: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const step of clean.splice(0).toReversed()) await step()
-})
-
-async function serve(driver: Driver, app: Application): Promise<string> {
-  const data = await mkdtemp(path.join(tmpdir(), 'signalbox-'))
-  clean.push(() => rm(data, { recursive: true, force: true }))
-  const router = driver.definition.routers.find(({ keys }) => (Object.keys(driver.rule)[0] as string) in keys)
-  if (!router) throw new Error(`no router of ${driver.name} has the key of ${JSON.stringify(driver.rule)}`)
-  const build = defineRouter(router as Parameters<typeof defineRouter>[0])
-  const gateway = await Gateway.start(
-    {
-      application: protocolTypeRouter({ [driver.name]: build([{ ...driver.rule, app }] as never) }),
-      listen: { [driver.name]: driver.definition.options.parse(driver.options) },
-      http: httpOptions.parse({ address: '127.0.0.1:0' }),
-      base: data,
-      data,
-      closeTimeout: 5000,
-      drainTimeout: 5000,
-    },
-    { definitions: [driver.definition], layer: new MemoryLayer(), log: silentLog },
-  )
-  clean.push(() => gateway.close())
-  return (gateway.listeners[0]?.urls[0] ?? '').replace(/^ws/, 'http')
-}
-
 test.each(drivers.map((driver) => [driver.name, driver] as const))('over the wire: %s', async (name, driver) => {
   const twin = applications[name as keyof typeof applications] as readonly Application[]
   const answers = await Promise.all(
     twin.map(async (application) => {
-      const url = await serve(driver, application)
+      const { url } = await startGateway(driver, application, { closeTimeout: 5000, drainTimeout: 5000 })
       const seen: string[] = []
       for (const text of ['hello', 'raise', 'hello', 'refuse']) seen.push(await driver.exchange(url, { text }))
       return seen

@@ -1,7 +1,7 @@
 /** The built-in middleware, around plain applications. */
 import { expect, test } from '@jest/globals'
 import type { Log } from '../../src/asgi/context.ts'
-import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import type { Application, Event, Protocol } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { accessLog } from '../../src/middleware/access-log.ts'
 import { allowedHosts } from '../../src/middleware/allowed-hosts.ts'
@@ -10,20 +10,12 @@ import { builtinMiddleware } from '../../src/middleware/registry.ts'
 import { timeout } from '../../src/middleware/timeout.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 type Extra = Readonly<Record<string, unknown>>
 
 function start(application: Application, extra: Extra = {}, log: Log = silentLog) {
-  const scope: BaseScope = {
-    type: 'http',
-    id: 's1',
-    client: ['10.0.0.1', 5],
-    server: null,
-    params: {},
-    route: '',
-    state: {},
-    ...extra,
-  }
+  const scope = scopeOf('http', { client: ['10.0.0.1', 5] as const, ...extra })
   return new ApplicationCommunicator<Protocol>(application, scope, { layer: new MemoryLayer(), log })
 }
 

@@ -7,23 +7,14 @@ import { ChannelNameRouter } from '../../src/routing/channel-name-router.ts'
 import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
 import { URLRouter, type UrlScope } from '../../src/routing/url-router.ts'
 import { wrap } from '../../src/routing/wrap.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 interface UrlProtocol extends Protocol {
   readonly scope: UrlScope
 }
 type App = Application<UrlProtocol>
 
-const scopeAt = (path: string, rootPath = ''): UrlScope => ({
-  type: 'http',
-  id: 's1',
-  client: null,
-  server: null,
-  params: {},
-  route: '',
-  state: {},
-  path,
-  rootPath,
-})
+const scopeAt = (path: string, rootPath = ''): UrlScope => scopeOf('http', { path, rootPath })
 
 /** Says its name and the scope it was given. */
 function leaf(name: string): App {

@@ -2,21 +2,14 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import type { Transport } from '../../src/asgi/adapter.ts'
-import type { Application, BaseScope, Event } from '../../src/asgi/protocol.ts'
+import type { Application, Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import { logTo, silentLog } from '../../src/runtime/log.ts'
 import { Tallies, timeBounds } from '../../src/runtime/tally.ts'
+import { scopeOf } from '../support/scopes.ts'
 
-const scope: BaseScope = {
-  type: 'toy',
-  id: 'x-1',
-  client: ['192.0.2.1', 4711],
-  server: null,
-  params: {},
-  route: '',
-  state: {},
-}
+const scope = scopeOf('toy', { id: 'x-1', client: ['192.0.2.1', 4711] as const })
 const transport: Transport = { progress: 'finished', send: () => undefined, end: () => undefined }
 const event: Event = { type: 'toy.said' }
 

@@ -2,31 +2,17 @@
 import { expect, test } from '@jest/globals'
 import type { Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
-import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import type { Application, Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { settled } from '../../src/runtime/settled.ts'
+import { scopeOf } from '../support/scopes.ts'
+import type { Numbered, TestProtocol } from './test-protocol.ts'
 
-interface Numbered extends Event {
-  readonly number?: number
-}
-interface TestProtocol extends Protocol {
-  readonly scope: BaseScope
-  readonly receive: Numbered
-  readonly send: Numbered
-}
 type Setup = Partial<{ closeTimeout: number; events: number; bytes: number; messages: number; log: Log }>
 
-const scope: BaseScope = {
-  type: 'test',
-  id: 's1',
-  client: null,
-  server: null,
-  params: {},
-  route: 'a.yaml:3',
-  state: {},
-}
+const scope = scopeOf('test', { route: 'a.yaml:3' })
 
 function open(application: Application<TestProtocol>, { closeTimeout = 5000, log = silentLog, ...limits }: Setup = {}) {
   const layer = new MemoryLayer()

@@ -4,23 +4,16 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import type { Outcome, Transport } from '../../src/asgi/adapter.ts'
-import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import type { Application } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { Instance, defaultMailboxLimits, handleEvents } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import type { EventHandler } from '../../src/runtime/pump.ts'
 import { settled } from '../../src/runtime/settled.ts'
+import { scopeOf } from '../support/scopes.ts'
+import type { Numbered, TestProtocol } from './test-protocol.ts'
 
-interface Numbered extends Event {
-  readonly number?: number
-}
-interface TestProtocol extends Protocol {
-  readonly scope: BaseScope
-  readonly receive: Numbered
-  readonly send: Numbered
-}
-
-const scope: BaseScope = { type: 'test', id: 's1', client: null, server: null, params: {}, route: '', state: {} }
+const scope = scopeOf('test')
 const layer = new MemoryLayer()
 
 function open(application: Application<TestProtocol>, closeTimeout = 5000) {

@@ -52,6 +52,10 @@ export const withApplication = (...lines: readonly string[]): string =>
     '',
   ].join('\n')
 
+/** A document with these rules for `http`; the first one stands in line 11. */
+export const withRules = (...rules: readonly string[]): string =>
+  withApplication('http:', '  URLRouter:', ...rules.map((rule) => `    - ${rule}`))
+
 /** A document with these lines before a fine `application`. */
 export const withTop = (...lines: readonly string[]): string =>
   [...lines, 'application: { ProtocolTypeRouter: { http: ./handlers.ts#site } }', ''].join('\n')

@@ -119,6 +119,7 @@ export function createServices<P extends Protocol>(
     resolve,
     journal: stored,
     refused: () => undefined,
+    dropped: () => undefined,
     unrouted: (_scope, address) => void unrouted.push(address),
     failed: (scope, event, error) => void failed.push({ scope, event, error }),
     httpHost(address?: ListenAddress, tls?: TlsFiles) {

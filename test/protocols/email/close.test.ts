@@ -1,7 +1,7 @@
 /** The listener's end, and its TLS. */
 import { expect, test } from '@jest/globals'
 import { resolve } from 'node:path'
-import { Dialogue, mailText, recorder, serve } from './support.ts'
+import { Dialogue, held, mailText, recorder, serve } from './support.ts'
 
 const tls = { cert: 'cert.pem', key: 'key.pem' }
 const base = resolve(import.meta.dirname, '../../support/tls')
@@ -35,32 +35,23 @@ test('closing waits for a message that is on its way, and then says good-bye', a
 })
 
 test('closing waits for a handler', async () => {
-  const handling = Promise.withResolvers<void>()
-  const started = Promise.withResolvers<void>()
-  const { router } = recorder(() => {
-    started.resolve()
-    return handling.promise
-  })
+  const { router, started, go } = held()
   await using served = await serve(router)
   const client = await served.connect()
   const reply = client.mail(mailText())
-  await started.promise
+  await started
   let isClosed = false
   const closed = served.listener.close(new AbortController().signal).then(() => (isClosed = true))
   await new Promise((resolve) => setImmediate(resolve))
   expect(isClosed).toBe(false)
-  handling.resolve()
+  go()
   expect(await reply).toMatch(/^250/)
   await closed
   expect(served.open.size).toBe(0)
 })
 
 test('the signal cuts clients in the middle of a message, and applications that do not end', async () => {
-  const started = Promise.withResolvers<void>()
-  const { router } = recorder(() => {
-    started.resolve()
-    return new Promise(() => undefined)
-  })
+  const { router, started } = held()
   await using served = await serve(router, {}, { closeTimeout: 20 })
   const sending = await served.connect()
   await sending.envelope()
@@ -68,7 +59,7 @@ test('the signal cuts clients in the middle of a message, and applications that 
   const handled = await served.connect()
   const reply = handled.mail(mailText())
   reply.catch(() => undefined)
-  await started.promise
+  await started
   const controller = new AbortController()
   const closed = served.listener.close(controller.signal)
   controller.abort()

@@ -76,23 +76,16 @@ test('a message that comes alone, whole and without a dot at the beginning of a 
 })
 
 test('in the middle of a message it stands as the package would', () => {
-  const state = ({
-    _dataMode,
-    _maxBytes,
-    dataBytes,
-    _atDataStart,
-    _lastBytes,
-    _remainder,
-    _continueCallback,
-  }: Stream) => ({
-    _dataMode,
-    _maxBytes,
-    dataBytes,
-    _atDataStart,
-    _lastBytes,
-    _remainder,
-    _continueCallback,
-  })
+  const fields = [
+    '_dataMode',
+    '_maxBytes',
+    'dataBytes',
+    '_atDataStart',
+    '_lastBytes',
+    '_remainder',
+    '_continueCallback',
+  ] as const
+  const state = (stream: Stream) => Object.fromEntries(fields.map((field) => [field, stream[field]]))
   const [theirs, ours] = [new SMTPStream(), new EmailParser({}, reading())]
   for (const parser of [theirs, ours]) parser.startDataMode(1000)
   expect(state(ours)).toEqual(state(theirs))

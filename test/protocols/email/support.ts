@@ -61,6 +61,17 @@ export function recorder(act: (received: Received, consumer: EmailConsumer) => u
   return { app, received, router: EmailToRouter([{ domain: 'support.org', app }]) }
 }
 
+/** The same, whose handler does not end before the test lets it; `started` resolves when it has begun. */
+export function held() {
+  const handling = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<void>()
+  const recording = recorder(() => {
+    started.resolve()
+    return handling.promise
+  })
+  return { ...recording, started: started.promise, go: handling.resolve }
+}
+
 /** Speaks SMTP. Every `command` waits for its reply. */
 export class Dialogue {
   socket: Socket

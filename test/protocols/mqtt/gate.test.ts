@@ -1,139 +1,13 @@
-/** The gate by bytes: framing in any chunks, order, the window, back-pressure, keep alive, and every malformed packet. */
+/** The gate by bytes: order, the window, back-pressure in both directions, and keep alive. */
 import { once } from 'node:events'
-import { duplexPair } from 'node:stream'
-import { afterEach, describe, expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { Framer } from '../../../protocols/mqtt/framer.ts'
-import { Gate, type GateLimits } from '../../../protocols/mqtt/gate.ts'
-import { checkPacket, packetType } from '../../../protocols/mqtt/packet.ts'
+import { packetType } from '../../../protocols/mqtt/packet.ts'
+import { chunkSizes, chunked, closed, connect, connected, openGate, turn } from './gates.ts'
 import { bytes, packet } from './support.ts'
 
-const limits: GateLimits = {
-  maxPacketSize: 4096,
-  maxTopicLevels: 10,
-  maxTopicLength: 100,
-  maxSubscriptions: 5,
-  window: 4,
-  disconnectTimeout: 20,
-}
-const connect = bytes.connect()
-
-const gates: Gate[] = []
-afterEach(() => {
-  for (const gate of gates.splice(0)) gate.destroy()
-})
-
-/** A gate with a reader in Aedes' place, which takes CONNECT for good and counts, and with one for publishes beside it. */
-function open(own: Partial<GateLimits> = {}) {
-  const [peer, source] = duplexPair()
-  const gate = new Gate(source, { ...limits, ...own })
-  gates.push(gate)
-  const errors: string[] = []
-  const taken: Buffer[] = []
-  const framer = new Framer(1e6)
-  gate.on('error', (error) => errors.push(error.message))
-  gate.on('readable', () => {
-    const chunk = gate.read()
-    if (!chunk) return
-    framer.put(chunk)
-    for (let next = framer.next(); next; next = framer.next()) taken.push(next)
-  })
-  gate.publishes = {
-    published: ({ topic, payload, qos, dup, retain, messageId = 0 }) =>
-      taken.push(
-        bytes.publish(topic, payload.toString('latin1'), {
-          qos,
-          flags: (dup ? 8 : 0) | (retain ? 1 : 0),
-          id: messageId,
-        }),
-      ),
-  }
-  let said = ''
-  peer.setEncoding('latin1')
-  peer.on('data', (text: string) => (said += text))
-  peer.on('error', () => undefined)
-  peer.on('end', () => peer.end())
-  /** The publishes that passed, as text. */
-  const texts = () => taken.filter((one) => packetType(one) === 3).map((one) => one.toString('latin1').slice(5))
-  return { peer, gate, errors, taken, texts, said: () => said }
-}
-
-async function connected(own: Partial<GateLimits> = {}, silence = 0) {
-  const opened = open(own)
-  opened.peer.write(connect)
-  await turn()
-  opened.gate.accept(silence)
-  await turn()
-  return opened
-}
-
-/** Unlike `once`, which fails on an error that comes first. */
-const closed = (gate: Gate) => new Promise<void>((resolve) => void gate.once('close', resolve))
-const turn = () => new Promise((resolve) => void setImmediate(resolve))
 const publish = (text: string) => bytes.publish('t', text)
 const size = 3 // of the topic
-
-/** Cuts bytes into chunks of these sizes. */
-function chunked(all: Buffer, sizes: readonly number[]): Buffer[] {
-  const chunks: Buffer[] = []
-  for (let at = 0, turn = 0; at < all.length; turn++) {
-    const end = at + (sizes[turn % sizes.length] as number)
-    chunks.push(all.subarray(at, end))
-    at = end
-  }
-  return chunks
-}
-const chunkSizes = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 10 })
-
-describe('framing', () => {
-  test('gives the same packets however the bytes are cut', () => {
-    fc.assert(
-      fc.property(fc.array(fc.integer({ min: 0, max: 700 }), { maxLength: 20 }), chunkSizes, (lengths, sizes) => {
-        const packets = [connect, ...lengths.map((length) => bytes.publish('t', 'x'.repeat(length)))]
-        const framer = new Framer(4096)
-        const found: Buffer[] = []
-        for (const chunk of chunked(Buffer.concat(packets), sizes)) {
-          framer.put(Buffer.from(chunk))
-          for (let next = framer.next(); next; next = framer.next()) found.push(next)
-        }
-        expect(found).toEqual(packets)
-        expect(framer.buffered).toBe(0)
-      }),
-    )
-  })
-
-  test('knows a packet that is too long after at most five bytes, and holds none of it', () => {
-    const framer = new Framer(4096)
-    framer.put(connect)
-    framer.next()
-    framer.put(Buffer.from([0x30, 0xff]))
-    expect(framer.next()).toBeUndefined()
-    framer.put(Buffer.from([0xff, 0xff, 0x7f]))
-    expect(() => framer.next()).toThrow('a packet of 268435460 bytes: at most 4096 are taken')
-  })
-
-  test('takes a packet of exactly the limit, and none of a byte more', () => {
-    const framer = new Framer(131)
-    framer.put(connect)
-    framer.next()
-    framer.put(bytes.publish('t', 'x'.repeat(125)))
-    expect(framer.next()).toHaveLength(131)
-    framer.put(bytes.publish('t', 'x'.repeat(126)))
-    expect(() => framer.next()).toThrow('132 bytes')
-  })
-
-  test('refuses a length that goes on after four bytes', () => {
-    const framer = new Framer(1e9)
-    framer.put(Buffer.from([0x10, 0x80, 0x80, 0x80, 0x80, 0x01]))
-    expect(() => framer.next()).toThrow('malformed remaining length')
-  })
-
-  test('knows by its first byte what is no MQTT', () => {
-    const framer = new Framer(4096)
-    framer.put(Buffer.from('G'))
-    expect(() => framer.next()).toThrow('no CONNECT')
-  })
-})
 
 describe('order and window', () => {
   test('however packets come and are settled, they pass in order and never more than the window', async () => {
@@ -174,7 +48,7 @@ describe('order and window', () => {
       bytes.publish('t', 'at least once', { qos: 1 }),
       bytes.publish('t', 'exactly once', { qos: 2 }),
       bytes.subscribe('a'),
-      packet(0x40, id),
+      packet(0x40, Buffer.from([0, 1])),
     ]
     await fc.assert(
       fc.asyncProperty(
@@ -212,7 +86,7 @@ describe('order and window', () => {
   })
 
   test('nothing passes between CONNECT and its acceptance', async () => {
-    const { peer, gate, taken } = open()
+    const { peer, gate, taken } = openGate()
     peer.write(Buffer.concat([connect, publish('early'), bytes.subscribe('a')]))
     await turn()
     expect(taken).toHaveLength(1)
@@ -394,92 +268,5 @@ describe('keep alive', () => {
     await end
     clearInterval(drip)
     expect(trickle.gate.reason).toBe('keepalive')
-  })
-})
-
-const utf8 = Buffer.from([0x74, 0xff])
-const id = Buffer.from([0, 1])
-
-describe('a malformed packet closes the connection:', () => {
-  test.each<[string, Buffer, string]>([
-    ['a wildcard in a publish', bytes.publish('a/+', 'x'), 'the topic has a wildcard'],
-    ['# in a publish', bytes.publish('#', 'x'), 'the topic has a wildcard'],
-    ['an empty topic', bytes.publish('', 'x'), 'the topic is empty'],
-    ['NUL in a topic', bytes.publish('a\0b', 'x'), 'NUL'],
-    ['a topic that is no UTF-8', bytes.publish(utf8, 'x'), 'not UTF-8'],
-    ['a topic of many levels', bytes.publish('a/'.repeat(1000).slice(0, 60), 'x'), '31 levels'],
-    ['a topic that is too long', bytes.publish('a'.repeat(101), 'x'), '101 bytes'],
-    ['QoS 3', bytes.publish('a', 'x', { qos: 3 }), 'QoS 3'],
-    ['a publish that ends within its topic', packet(0x30, Buffer.from([0, 9, 0x61])), 'ends within its topic'],
-    ['a publish without content', packet(0x30), 'ends within its topic'],
-    ['a publish without an identifier', packet(0x32, bytes.string('a')), 'ends within its topic'],
-    ['a publish with identifier 0', bytes.publish('a', 'x', { qos: 1, id: 0 }), 'identifier is 0'],
-    ['SUBSCRIBE without a filter', packet(0x82, id), 'no topic filter'],
-    ['SUBSCRIBE with an empty filter', bytes.subscribe(''), 'is empty'],
-    [
-      'SUBSCRIBE with identifier 0',
-      packet(0x82, Buffer.from([0, 0]), bytes.string('a'), Buffer.from([0])),
-      'identifier is 0',
-    ],
-    ['SUBSCRIBE with QoS 3', packet(0x82, id, bytes.string('a'), Buffer.from([3])), 'QoS above 2'],
-    ['SUBSCRIBE with wrong flags', packet(0x80, id, bytes.string('a'), Buffer.from([0])), 'reserved header flags'],
-    ['SUBSCRIBE that ends too early', packet(0x82, id, bytes.string('a')), 'ends within a field'],
-    ['a misplaced wildcard', bytes.subscribe('a/#/b'), 'a # that is not a level'],
-    ['a filter that is no UTF-8', bytes.subscribe(utf8), 'not UTF-8'],
-    ['a filter of many levels', bytes.subscribe('+/'.repeat(20)), '21 levels'],
-    ['more filters than a client may have', bytes.subscribe('a', 'b', 'c', 'd', 'e', 'f'), '6 topic filters'],
-    ['UNSUBSCRIBE without a filter', packet(0xa2, id), 'no topic filter'],
-    ['PUBREL with wrong flags', packet(0x60, id), 'reserved header flags'],
-    ['PUBACK of the wrong length', packet(0x40, Buffer.from([0, 1, 0])), 'wrong length'],
-    ['PUBACK of identifier 0', packet(0x40, Buffer.from([0, 0])), 'identifier is 0'],
-    ['PINGREQ with content', packet(0xc0, Buffer.from([1])), 'without content has content'],
-    ['DISCONNECT with flags', packet(0xe1), 'reserved header flags'],
-    ['a packet that only servers send', packet(0x20, id), 'type 2, which no client sends'],
-    ['a reserved packet type', packet(0xf0), 'type 15'],
-    ['type 0', packet(0x00), 'type 0'],
-  ])('%s', async (_, malformed, words) => {
-    const { peer, gate, errors } = await connected()
-    peer.write(malformed)
-    await closed(gate)
-    expect(gate.reason).toBe('error')
-    expect(errors).toEqual([expect.stringContaining(words)])
-  })
-
-  test.each<[string, Buffer, string, string]>([
-    ['MQTT 5', bytes.connect({ level: 5 }), 'level 5', '\x20\x02\x00\x01'],
-    ['a level that does not exist', bytes.connect({ level: 9 }), 'level 9', '\x20\x02\x00\x01'],
-    ['another protocol', bytes.connect({ name: 'AMQP' }), 'another protocol', ''],
-    ['the reserved flag', bytes.connect({ flags: 3 }), 'reserved connect flag', ''],
-    ['a will of QoS 3', bytes.connect({ flags: 0x1e }), 'QoS of the will', ''],
-    ['a password without a name', bytes.connect({ flags: 0x42, rest: [bytes.string('x')] }), 'password without', ''],
-    ['a client id with NUL', bytes.connect({ clientId: 'a\0' }), 'client id has a NUL', ''],
-    ['bytes at the end', bytes.connect({ rest: [Buffer.from('x')] }), 'bytes after the end', ''],
-    ['a missing will', bytes.connect({ flags: 6 }), 'ends within a field', ''],
-    ['wrong header flags', packet(0x11, bytes.string('MQTT')), 'reserved header flags', ''],
-    ['no content', packet(0x10), 'ends within a field', ''],
-    ['a publish instead', bytes.publish('a'), 'no CONNECT', ''],
-    ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: a\r\n\r\n'), 'no CONNECT', ''],
-  ])('a CONNECT with %s', async (_, malformed, words, answer) => {
-    const { peer, gate, errors, said, taken } = open()
-    const ended = once(peer, 'end')
-    peer.write(malformed)
-    await closed(gate)
-    await ended
-    expect(errors).toEqual([expect.stringContaining(words)])
-    expect([said(), taken]).toEqual([answer, []])
-  })
-
-  test('whatever the bytes are, the check says so or lets them pass: it never fails otherwise', () => {
-    const content = fc.uint8Array({ maxLength: 40 })
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 255 }), content, (first, body) => {
-        try {
-          checkPacket(packet(first, body), limits)
-        } catch (error) {
-          expect(String(error)).toMatch(/^ProtocolViolation: /)
-        }
-      }),
-      { numRuns: 2000 },
-    )
   })
 })

@@ -1,23 +1,35 @@
 /** Too much at once: slow applications, floods, clients that do not read, and many that come and go. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
+import type { MqttProtocol } from '../../../protocols/mqtt/scope.ts'
 import { bytes, connack, messagesOf, recorder, serveMqtt, until, type MqttApplication } from './support.ts'
 
-/** Counts what it has not asked for the next of, in order; keeps nothing. */
-function counter(handle: (number: number) => Promise<void> | void) {
-  const seen = { inOrder: true, count: 0 }
-  const application: MqttApplication = async (_scope, receive, send) => {
+type MqttSend = Parameters<MqttApplication>[2]
+
+/** Accepts, and handles one event after the other until the client is gone. */
+function handling(
+  handle: (event: MqttProtocol['receive'], send: MqttSend) => Promise<unknown> | void,
+): MqttApplication {
+  return async (_scope, receive, send) => {
     await send({ type: 'mqtt.accept' })
     for (;;) {
       const event = await receive()
       if (event.type === 'mqtt.disconnect') return
-      if (event.type !== 'mqtt.publish') continue
-      const number = Number(Buffer.from(event.payload.subarray(0, 6)).toString())
-      seen.inOrder &&= number === seen.count
-      seen.count++
-      await handle(number)
+      await handle(event, send)
     }
   }
+}
+
+/** Counts what it has not asked for the next of, in order; keeps nothing. */
+function counter(handle: (number: number) => Promise<void> | void) {
+  const seen = { inOrder: true, count: 0 }
+  const application = handling((event) => {
+    if (event.type !== 'mqtt.publish') return
+    const number = Number(Buffer.from(event.payload.subarray(0, 6)).toString())
+    seen.inOrder &&= number === seen.count
+    seen.count++
+    return handle(number)
+  })
   return { application, seen }
 }
 
@@ -96,19 +108,12 @@ test('a subscriber that does not read is cut after a while, and until then holds
 test('a subscriber that does not read holds up nobody else, and gets all in order when it does', async () => {
   const large = { count: 1000, size: 8000 }
   const small = { count: 20_000, size: 10 }
-  const application: MqttApplication = async (_scope, receive, send) => {
-    await send({ type: 'mqtt.accept' })
-    for (;;) {
-      const event = await receive()
-      if (event.type === 'mqtt.disconnect') return
-      if (event.type !== 'mqtt.publish') continue
-      const publish = (topic: string, { count, size }: typeof large) =>
-        Array.from({ length: count }, (_, number) =>
-          send({ type: 'mqtt.publish', topic, payload: padded(number, size) }),
-        )
-      await Promise.all([...publish('slow', large), ...publish('fast', small), ...publish('nobody', small)])
-    }
-  }
+  const application = handling((event, send) => {
+    if (event.type !== 'mqtt.publish') return
+    const publish = (topic: string, { count, size }: typeof large) =>
+      Array.from({ length: count }, (_, number) => send({ type: 'mqtt.publish', topic, payload: padded(number, size) }))
+    return Promise.all([...publish('slow', large), ...publish('fast', small), ...publish('nobody', small)])
+  })
   await using server = await serveMqtt(application, { drainTimeout: '30s' })
   const readers = await Promise.all(
     ['slow', 'fast'].map(async (topic) => {
@@ -135,15 +140,10 @@ test('a subscriber that does not read holds up nobody else, and gets all in orde
 test('a flood of subscriptions waits for the application like a flood of messages', async () => {
   let told = 0
   const gate = Promise.withResolvers<void>()
-  const application: MqttApplication = async (_scope, receive, send) => {
-    await send({ type: 'mqtt.accept' })
-    for (;;) {
-      const event = await receive()
-      if (event.type === 'mqtt.disconnect') return
-      if (event.type === 'mqtt.subscribe') told++
-      if (told > 0) await gate.promise
-    }
-  }
+  const application = handling((event) => {
+    if (event.type === 'mqtt.subscribe') told++
+    return told > 0 ? gate.promise : undefined
+  })
   await using server = await serveMqtt(application, { window: 4 })
   const client = await server.raw()
   client.send(bytes.connect(), ...Array.from({ length: 50 }, (_, index) => bytes.subscribe(`t/${index}`)))

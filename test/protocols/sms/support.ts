@@ -85,12 +85,40 @@ export async function startSms(application: Application<SmsProtocol>, setup: Sms
     post,
     /** The next event that was given up. */
     failure: () => failures.take(),
-    /** Resolves when the next connection to the webhook has been opened and closed. */
-    async disconnected() {
-      const [socket] = (await once(services.httpHost().server, 'connection')) as [Socket]
-      await once(socket, 'close')
+    /** Posts, and hangs up when this resolves; the gateway has seen it then. */
+    async hangUp(parameters: Readonly<Record<string, string>>, when: Promise<unknown>): Promise<void> {
+      const hanging = new AbortController()
+      const connected = once(services.httpHost().server, 'connection')
+      const lost = post(parameters, { signal: hanging.signal }).then(
+        () => Promise.reject(new Error('it was answered')),
+        () => undefined,
+      )
+      const [socket] = (await connected) as [Socket]
+      const gone = once(socket, 'close')
+      await when
+      hanging.abort()
+      await Promise.all([lost, gone])
     },
     [Symbol.asyncDispose]: () => made.close(listener),
+  }
+}
+
+/** An application that does this with its message, and does not end before the test lets it. */
+export function held(work: (send: Parameters<Application<SmsProtocol>>[2]) => Promise<void>) {
+  const go = Promise.withResolvers<void>()
+  const application: Application<SmsProtocol> = async (_scope, receive, send) => {
+    await receive()
+    await go.promise
+    await work(send)
+  }
+  return { go: go.resolve, application }
+}
+
+/** An application that sends this to somebody else for each message. */
+export function sending(body: string): Application<SmsProtocol> {
+  return async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'sms.send', to: '+14155550111', body })
   }
 }
 

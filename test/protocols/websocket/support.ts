@@ -38,6 +38,23 @@ export const echo: WebsocketApplication = async (_scope, receive, send) => {
   }
 }
 
+/** Accepts, and tells of its end. */
+export function observed() {
+  const ended = Promise.withResolvers<unknown>()
+  const application: WebsocketApplication = async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'websocket.accept' })
+    for (;;) {
+      const event = await receive()
+      if (event.type === 'websocket.disconnect') return ended.resolve(event)
+    }
+  }
+  return { application, ended: ended.promise }
+}
+
+/** What the application hears at the end. */
+export const disconnect = (code: number, text = '') => ({ type: 'websocket.disconnect', code, reason: text })
+
 export interface Close {
   readonly code: number
   readonly reason: string
