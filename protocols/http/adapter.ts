@@ -1,6 +1,14 @@
 /** HTTP on the wire: requests become scopes, and what the application sends becomes their responses. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Adapter, Endpoints, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
+import type { IncomingMessage } from 'node:http'
+import type {
+  Adapter,
+  Endpoints,
+  HttpHost,
+  HttpResponse,
+  Listener,
+  Services,
+  Unrouted,
+} from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
 import { requestParts } from '../../src/runtime/http-message.ts'
@@ -81,7 +89,7 @@ class HttpListener implements Listener, ExchangeOwner {
     this.#services.unrouted(scope, scope.path)
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse, endpoints: Endpoints): void {
+  #serve(request: IncomingMessage, response: HttpResponse, endpoints: Endpoints): void {
     if (this.draining || this.#open.size >= this.#options.maxRequests) return this.#refuse(request, response, 503)
     const parts = requestParts(request, this.#options.rootPath, endpoints)
     if (!parts) return this.#refuse(request, response, 400)
@@ -114,7 +122,7 @@ class HttpListener implements Listener, ExchangeOwner {
     exchange.start(this.#services.open(scope, exchange), length)
   }
 
-  #refuse(request: IncomingMessage, response: ServerResponse, status: number): void {
+  #refuse(request: IncomingMessage, response: HttpResponse, status: number): void {
     this.#services.refused(status)
     answerAndClose(request, response, status)
   }

@@ -1,6 +1,7 @@
 /** One request and its response: the events of its scope on one side, `node:http` on the other. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
+import type { IncomingMessage } from 'node:http'
+import type { Connection, HttpResponse, Outcome, Progress, ResponseWatcher, Transport } from '../../src/asgi/adapter.ts'
+import { endTogether } from '../../src/runtime/end-together.ts'
 import { SignalboxError, hasCode, isTemporary } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
 import type { ResponseHead } from './response-head.ts'
@@ -30,12 +31,12 @@ const empty = new Uint8Array(0)
 const noBody: HttpRequest = { type: 'http.request', body: empty, moreBody: false }
 const disconnected: HttpDisconnect = { type: 'http.disconnect' }
 
-export class HttpExchange implements Transport<HttpProtocol> {
+export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher {
   /** How much of the answer is on the wire: a head that waits for its body is not. */
   progress: Progress = 'none'
   readonly #owner: ExchangeOwner
   readonly #request: IncomingMessage
-  readonly #response: ServerResponse
+  readonly #response: HttpResponse
   readonly #begun: number
   #connection: Connection<HttpProtocol> | undefined
   #rules: ResponseRules | undefined
@@ -48,7 +49,7 @@ export class HttpExchange implements Transport<HttpProtocol> {
   #closed = false
   #drained: PromiseWithResolvers<void> | undefined
 
-  constructor(owner: ExchangeOwner, request: IncomingMessage, response: ServerResponse) {
+  constructor(owner: ExchangeOwner, request: IncomingMessage, response: HttpResponse) {
     this.#owner = owner
     this.#request = request
     this.#response = response
@@ -58,7 +59,7 @@ export class HttpExchange implements Transport<HttpProtocol> {
   /** `length` is what the request's `content-length` says; undefined: the body's end is told by its framing. */
   start(connection: Connection<HttpProtocol>, length: number | undefined): void {
     this.#connection = connection
-    this.#response.on('close', () => this.#close())
+    this.#response.watcher = this
     if (length === 0) connection.deliver(noBody)
     else this.#readBody(connection, length)
   }
@@ -120,7 +121,8 @@ export class HttpExchange implements Transport<HttpProtocol> {
       // RFC 9110 9.3.2: HEAD may say what GET would, when it is known.
       if (head.hasBody && head.length === undefined && !moreBody) head.headers.push('content-length', String(size))
       this.#writeHead(head)
-      this.#response.end()
+      if (moreBody) this.#response.end()
+      else endTogether(this.#response)
     }
     this.progress = moreBody ? 'started' : 'finished'
   }
@@ -145,13 +147,13 @@ export class HttpExchange implements Transport<HttpProtocol> {
       this.#writeHead(head)
     }
     this.progress = 'finished'
-    if (size === 0) this.#response.end()
+    if (size === 0) endTogether(this.#response)
     // Node writes a head and a text in one piece, in the text's encoding. ASCII is the same in both, and latin-1 is faster.
-    else if (typeof body === 'string' && size === body.length) this.#response.end(body, 'latin1')
+    else if (typeof body === 'string' && size === body.length) endTogether(this.#response, body)
     // A head that is not ASCII must stay latin-1.
-    else if (typeof body === 'string' && head.ascii) this.#response.end(body)
+    else if (typeof body === 'string' && head.ascii) endTogether(this.#response, body, 'utf8')
     // As latin-1 text bytes stay what they are, and leave with the head too.
-    else if (size <= joined) this.#response.end(latin1(body), 'latin1')
+    else if (size <= joined) endTogether(this.#response, latin1(body))
     else this.#response.end(this.#encoded(head, body))
   }
 
@@ -259,7 +261,10 @@ export class HttpExchange implements Transport<HttpProtocol> {
     socket.destroy()
   }
 
-  #close(): void {
+  closed(): void {
+    const { socket } = this.#request
+    // Nothing waits for the peer any more. While it drains, the time-out is the host's.
+    if (socket.timeout && !this.#owner.draining) socket.setTimeout(0)
     this.#closed = true
     this.#over = true
     this.#drain()

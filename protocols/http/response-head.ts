@@ -1,6 +1,6 @@
 /** What `http.response.start` says, checked, before any of it is on the wire. */
 import { SignalboxError } from '../../src/runtime/errors.ts'
-import { checkHeader, isToken, listOfHeaders, type HeaderOwner } from '../../src/runtime/http-message.ts'
+import { checkHeader, isToken, listOfHeaders, type HeaderOwner } from '../../src/runtime/http-headers.ts'
 import type { HttpResponseStart } from './scope.ts'
 
 export interface ResponseHead {

@@ -21,7 +21,7 @@ import { openStore, type Store } from './store.ts'
 
 export type BrokerServices = Pick<
   Services<MqttProtocol>,
-  'open' | 'resolve' | 'refused' | 'unrouted' | 'failed' | 'journal' | 'closeTimeout' | 'log'
+  'open' | 'resolve' | 'refused' | 'dropped' | 'unrouted' | 'failed' | 'journal' | 'closeTimeout' | 'log'
 >
 
 const everything: TopicRules = { publish: ['#'], subscribe: ['#'] }
@@ -63,15 +63,15 @@ export class Broker {
     const { log } = services
     const byClient: Sessions = new WeakMap()
     const sessions = new Map<string, Session>()
-    const dropped = dropCounter(log)
+    const dropped = dropCounter(services)
     const policy: SharedPolicy = {
       maxQueued: options.maxQueued,
       maxRetained: options.maxRetained,
       sessionExpiry: options.sessionExpiry,
       maxMessage: Math.max(4 * options.maxPacketSize, 2 ** 20),
       mayKeep: (client, subscription) => byClient.get(client)?.subscriptions.grants(subscription) ?? false,
-      dropped: (what, setting) => dropped(what, `MQTT: a message was not kept: see ${setting}`),
-      rejected: (why) => dropped({ why }, 'MQTT: something in Redis is no message of a gateway'),
+      dropped: (what, setting) => dropped(setting, what, `MQTT: a message was not kept: see ${setting}`),
+      rejected: (why) => dropped('malformed', { why }, 'MQTT: something in Redis is no message of a gateway'),
       expired: (count) => log.info({ sessions: count }, 'MQTT: sessions that nobody took up were deleted'),
       failed: (error) => log.error({ err: error }, 'the sessions of MQTT failed'),
       letGo: async (clientId) => {
@@ -301,10 +301,12 @@ async function openParts(place: StorePlace, policy: SharedPolicy, log: Log): Pro
   return openRedisStore(place.redis, policy, log)
 }
 
-/** Says it the first time, the tenth, the hundredth. */
-function dropCounter(log: Log): (what: object, message: string) => void {
+/** Counts each, and says it the first time, the tenth, the hundredth. */
+function dropCounter(services: BrokerServices): (why: string, what: object, message: string) => void {
+  const { log } = services
   let dropped = 0
-  return (what, message) => {
+  return (why, what, message) => {
+    services.dropped(why)
     dropped++
     if (/^10*$/.test(String(dropped))) log.warn({ ...what, dropped }, message)
   }

@@ -23,6 +23,7 @@ class WebsocketListener implements Listener, SessionOwner {
   readonly idleBeats: number
   readonly idleTimeout: number
   readonly handshakeTimeout: number
+  readonly closeTimeout = closeTimeout
   connections = 0
   readonly #options: WebsocketOptions
   readonly #services: Services<WebsocketProtocol>
@@ -45,8 +46,8 @@ class WebsocketListener implements Listener, SessionOwner {
     this.#host = services.httpHost(options.address, options.tls)
     this.#server = this.#createServer(options)
     // `node:http` and `node:https` give nothing else.
-    this.#host.onUpgrade(undefined, (request, socket, head) =>
-      this.#connect({ request, socket: socket as Socket, head }),
+    this.#host.onUpgrade(undefined, (request, socket, head, endpoints) =>
+      this.#connect({ request, socket: socket as Socket, head, endpoints }),
     )
     if (options.heartbeat > 0) this.#heartbeat = setInterval(() => this.#beat(), options.heartbeat).unref()
   }
@@ -83,10 +84,13 @@ class WebsocketListener implements Listener, SessionOwner {
   upgrade({ request, socket, head }: Handshake, subprotocol: string | undefined, headers: readonly string[]) {
     this.#accepting = { subprotocol, headers }
     let accepted: OpenSocket | undefined
+    socket.cork()
     this.#server.handleUpgrade(request, socket, head, (ws) => {
       accepted = ws
     })
     this.#accepting = nothing
+    // Whoever is accepted answers at the end of the turn.
+    if (!accepted) socket.uncork()
     return accepted
   }
 
@@ -126,7 +130,7 @@ class WebsocketListener implements Listener, SessionOwner {
     const { request, socket } = handshake
     const subprotocols = checkHandshake(request)
     if ('status' in subprotocols) return this.#refuse(socket, subprotocols.status, subprotocols.headers)
-    const scope = this.#scope(request, subprotocols)
+    const scope = this.#scope(handshake, subprotocols)
     if (!scope) return this.#refuse(socket, 400)
     if (!checkOrigin(request, this.#options.origins)) return this.#refuseOrigin(request, socket)
     if (this.#draining || this.connections >= this.#options.maxConnections) return this.#refuse(socket, 503)
@@ -140,9 +144,28 @@ class WebsocketListener implements Listener, SessionOwner {
     session.start(this.#services.open(scope, session))
   }
 
-  #scope(request: IncomingMessage, subprotocols: readonly string[]): Unrouted<WebsocketScope> | undefined {
-    const parts = requestParts(request, this.#options.rootPath)
-    return parts && { type: 'websocket', scheme: this.#host.secure ? 'wss' : 'ws', ...parts, subprotocols }
+  #scope({ request, endpoints }: Handshake, subprotocols: readonly string[]): WebsocketScope | undefined {
+    const parts = requestParts(request, this.#options.rootPath, endpoints)
+    return (
+      parts && {
+        type: 'websocket',
+        httpVersion: parts.httpVersion,
+        scheme: this.#host.secure ? 'wss' : 'ws',
+        path: parts.path,
+        rawPath: parts.rawPath,
+        queryString: parts.queryString,
+        rootPath: parts.rootPath,
+        headers: parts.headers,
+        subprotocols,
+        client: parts.client,
+        server: parts.server,
+        // To be filled in: what has its place already costs less to copy.
+        id: '',
+        params: none,
+        route: '',
+        state: none,
+      }
+    )
   }
 
   #refuseOrigin({ headers, url }: IncomingMessage, socket: Socket): void {
@@ -163,6 +186,7 @@ class WebsocketListener implements Listener, SessionOwner {
   }
 }
 
+const none = Object.freeze({})
 const nothing = { subprotocol: undefined, headers: [] }
 
 export const adapter: Adapter<WebsocketProtocol, WebsocketOptions> = {

@@ -3,6 +3,7 @@
 /** FIN and the opcode: a message is never sent in fragments. */
 const textFrame = 0x81
 const binaryFrame = 0x82
+const closeFrame = 0x88
 
 /**
  * A list that grows at its end and shares its beginning: sockets that are told the same in the same turn, as the members of a
@@ -68,6 +69,16 @@ export class Batch {
     else target.write(last, writeHeader(target, before.length, { first: textFrame, payload: this.#payload }))
     return before
   }
+}
+
+/** RFC 6455 5.5.1: what answers a close says the same; where it had no code, nothing. */
+export function closeAnswer(code?: number, reason: string | Uint8Array = ''): Buffer {
+  const text = Buffer.from(reason)
+  const payload = code === undefined ? 0 : 2 + text.length
+  const frame = Buffer.allocUnsafe(headerLength(payload) + payload)
+  const at = writeHeader(frame, 0, { first: closeFrame, payload })
+  if (code !== undefined) text.copy(frame, frame.writeUInt16BE(code, at))
+  return frame
 }
 
 /** RFC 6455 5.2: seven bits, or 126 and two bytes, or 127 and eight; whichever is the shortest. A server's frame has no mask. */

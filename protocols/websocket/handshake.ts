@@ -1,6 +1,6 @@
 /** What must be right about an opening handshake before an application hears of it (RFC 6455 4.2.1). */
 import type { IncomingMessage } from 'node:http'
-import { isToken } from '../../src/runtime/http-message.ts'
+import { isToken } from '../../src/runtime/http-headers.ts'
 import type { WebsocketOptions } from './options.ts'
 
 /** Why a handshake is refused: a status, and headers as name and value in turn. */

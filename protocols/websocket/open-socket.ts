@@ -1,8 +1,9 @@
 /** An accepted WebSocket: its messages in both directions, with their bounds, its heartbeat, and its close. */
 import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import { WebSocket } from 'ws'
 import type { Corked } from '../../src/runtime/corker.ts'
-import type { Batch } from './batch.ts'
+import { closeAnswer, type Batch } from './batch.ts'
 import type { BatchCorker } from './corker.ts'
 import type { WebsocketReceive } from './scope.ts'
 
@@ -15,6 +16,8 @@ export interface SocketLimits {
   readonly idleBeats: number
   /** In milliseconds. */
   readonly idleTimeout: number
+  /** How long a peer may take to read the end or to answer it, in milliseconds. */
+  readonly closeTimeout: number
 }
 
 /** Where what happens on the socket goes. */
@@ -47,8 +50,12 @@ export class OpenSocket extends WebSocket implements Corked {
   #events: SocketEvents | undefined
   /** Whether permessage-deflate was agreed on. */
   #deflates = false
+  /** What is written is kept back until the turn is over: the answer to the handshake, and that to a close. */
+  #corked = true
   /** What was said in this turn. */
   #batch: Batch | undefined
+  /** The peer's close is answered: at the end of the turn, if that has not been yet. */
+  #answered = false
   /** The code and the reason that the gateway closed with, where it was the gateway. */
   #ownClose: readonly [code: number, reason: string] | undefined
   #watched = false
@@ -56,17 +63,18 @@ export class OpenSocket extends WebSocket implements Corked {
   #read = 0
   #missed = 0
 
-  /** The package makes these objects; called as soon as it has. */
+  /** The package makes these objects; called as soon as it has. `raw` is corked. */
   begin(raw: Socket, limits: SocketLimits, events: SocketEvents): void {
     this.#raw = raw
     this.#limits = limits
     this.#events = events
     this.#deflates = this.extensions !== ''
+    limits.corker.add(this)
   }
 
   /** Whether one of both sides has said that it ends. */
   get closing(): boolean {
-    return this.readyState !== this.OPEN
+    return this.readyState !== this.OPEN || this.#answered
   }
 
   /** Sends a message. A promise means: wait before sending more. */
@@ -74,36 +82,39 @@ export class OpenSocket extends WebSocket implements Corked {
     const limits = this.#limits
     // The peer has closed, and the event that says so is on its way.
     if (!limits || this.closing) return undefined
+    // The answer to the handshake counts for nothing that waits.
+    if (data.length >= large && this.#corked) this.#uncork()
     const waiting = this.bufferedAmount + (this.#batch?.length ?? 0)
     const sum = waiting + data.length
     if (waiting > 0 && sum > limits.sendBuffer) return this.end(1013, 'the peer does not read')
     if (this.#deflates || (typeof data !== 'string' && data.length >= large)) return this.#sayApart(data, sum)
     this.#add(limits.corker, data)
     if (sum < highWater) return undefined
+    if (this.#corked) this.#uncork()
     return new Promise((resolve) => this.#flush(resolve)) // an error means that the peer is gone, and that is no error of the sender
   }
 
   /** Closes for the application: the peer's answer is what its disconnect event tells. */
   finish(code: number, reason: string): void {
     this.flush()
-    super.close(code, reason)
+    if (!this.#answered) super.close(code, reason)
     // The answer is behind what the peer said before, and that is not delivered any more.
     this.resume()
   }
 
   /** How the package answers the peer's close, or ends what the peer has broken: with what was said before it. */
   override close(code?: number, reason?: string | Buffer): void {
+    const raw = this.#raw
+    // RFC 6455 5.5.1: a peer that has said its last word sends nothing more, so nothing is left to wait for. TLS has an end of its
+    // own. One that broke the protocol may still be sending: the package gives no reason then.
+    const isAnswer = (code === undefined || reason !== undefined) && raw && !('encrypted' in raw)
+    if (isAnswer && !this.closing && !this.#deflates) return this.#answer(raw, closeAnswer(code, reason))
     this.flush()
     super.close(code, reason)
-    const raw = this.#raw
-    if (!raw) return
-    // RFC 6455 5.5.1: a peer that has said its last word sends nothing more, so nothing is left to wait for; what the kernel has
-    // it delivers. TLS has an end of its own. One that broke the protocol may still be sending: the package gives no reason then.
-    const isAnswer = code === undefined || reason !== undefined
-    if (isAnswer && raw.writableEnded && raw.writableLength === 0 && !('encrypted' in raw)) raw.destroy()
+    if (isAnswer && raw.writableEnded && raw.writableLength === 0) raw.destroy()
     // The socket is ended by the package. Ended once more when the peer ends its side, it would make two errors that nobody sees,
     // which cost as much as the rest of the close.
-    else for (const listener of raw.listeners('end')) raw.off('end', listener as () => void)
+    else if (raw) for (const listener of raw.listeners('end')) raw.off('end', listener as () => void)
   }
 
   /** Closes for the gateway: the disconnect event tells this code, whatever the peer answers. */
@@ -139,6 +150,7 @@ export class OpenSocket extends WebSocket implements Corked {
   /** The turn is over. */
   flush(): void {
     this.#flush()
+    if (this.#corked) this.#uncork()
   }
 
   /** How the package tells what happens. There are no other listeners, so nothing is looked up or allocated for them. */
@@ -161,10 +173,46 @@ export class OpenSocket extends WebSocket implements Corked {
     this.#batch = typeof data === 'string' ? before.withText(data) : before.withBytes(data)
   }
 
+  /** It leaves behind what was said before, and in one piece with it. */
+  #answer(raw: Socket, frame: Buffer): void {
+    if (!this.#corked) raw.cork()
+    this.#corked = true
+    this.#flush()
+    this.#answered = true
+    raw.write(frame)
+    this.#limits?.corker.add(this)
+  }
+
+  /** Both sides have said that they close, and what has to be said is written (RFC 6455 7.1.1). */
+  #part(): void {
+    const raw = this.#raw
+    if (!raw || raw.writableEnded || raw.destroyed) return
+    this.#hasHeardAll()
+    // What the kernel has it delivers.
+    if (raw.writableLength === 0) return this.terminate()
+    raw.destroySoon()
+    setTimeout(() => this.terminate(), this.#limits?.closeTimeout).unref()
+  }
+
+  /**
+   * The package ends what it reads with once more when the socket is closed, and Node makes an error of that which nobody sees, and
+   * which costs as much as a twelfth of a short connection. A package that keeps it elsewhere is left alone.
+   */
+  #hasHeardAll(): void {
+    const { _receiver: receiver } = this as { readonly _receiver?: Writable }
+    if (receiver?.writableFinished) receiver.end = () => receiver
+  }
+
+  #uncork(): void {
+    this.#corked = false
+    this.#raw?.uncork()
+    if (this.#answered) this.#part()
+  }
+
   #flush(written?: () => void): void {
     const batch = this.#batch
     this.#batch = undefined
-    if (batch && !this.closing) this.#raw?.write(batch.bytes, written)
+    if (batch && this.readyState === this.OPEN) this.#raw?.write(batch.bytes, written)
     else written?.()
   }
 

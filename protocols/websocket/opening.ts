@@ -1,12 +1,16 @@
 /** A handshake that waits for its answer, and is over when its peer leaves or the application takes too long. */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Endpoints } from '../../src/asgi/adapter.ts'
+import type { Corked } from '../../src/runtime/corker.ts'
+import type { BatchCorker } from './corker.ts'
 
 /** An upgrade as `node:http` hands it over. */
 export interface Handshake {
   readonly request: IncomingMessage
   readonly socket: Socket
   readonly head: Buffer
+  readonly endpoints: Endpoints
 }
 
 /** Why a handshake was not answered. */
@@ -17,30 +21,51 @@ export interface OpeningEvents {
   late(): void
 }
 
-export class Opening {
+/** What a listener says about all its handshakes. */
+export interface OpeningLimits {
+  readonly corker: BatchCorker
+  /** In milliseconds; 0: none. */
+  readonly handshakeTimeout: number
+}
+
+export class Opening implements Corked {
   readonly handshake: Handshake
+  readonly #limits: OpeningLimits
   readonly #events: OpeningEvents
+  #settled = false
+  #leave: (() => void) | undefined
   #deadline: NodeJS.Timeout | undefined
 
-  /** `timeout` in milliseconds; 0: none. */
-  constructor(handshake: Handshake, timeout: number, events: OpeningEvents) {
+  constructor(handshake: Handshake, limits: OpeningLimits, events: OpeningEvents) {
     this.handshake = handshake
+    this.#limits = limits
     this.#events = events
-    const { socket } = handshake
+    limits.corker.add(this)
+  }
+
+  /** The turn in which it came is over. Most are answered by then, and have nothing to wait for. */
+  flush(): void {
+    if (this.#settled) return
+    const { socket } = this.handshake
+    if (socket.destroyed || socket.readableEnded) return this.#left()
+    this.#leave = () => this.#left()
     socket.on('close', this.#leave)
     socket.on('end', this.#leave)
-    if (timeout > 0) this.#deadline = setTimeout(expire, timeout, events)
+    const { handshakeTimeout } = this.#limits
+    if (handshakeTimeout > 0) this.#deadline = setTimeout(expire, handshakeTimeout, this.#events)
   }
 
   /** It is answered. */
   settle(): void {
+    this.#settled = true
+    if (!this.#leave) return
     clearTimeout(this.#deadline)
     const { socket } = this.handshake
     socket.off('close', this.#leave)
     socket.off('end', this.#leave)
   }
 
-  readonly #leave = (): void => {
+  #left(): void {
     this.settle()
     this.handshake.socket.destroy()
     this.#events.left()

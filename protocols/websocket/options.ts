@@ -38,7 +38,7 @@ export const websocketOptions = z
       .prefault('60s')
       .meta({ description: 'a peer that gives no sign of life for this long, not even a pong, is cut' }),
     compression: flag().default(false).meta({
-      description: 'permessage-deflate: smaller messages for about eight times the memory of each connection',
+      description: 'permessage-deflate: smaller messages for some 250 KB more memory each connection and more work',
     }),
     maxConnections: count(1).default(10_000).meta({ description: 'connections at a time; one more is answered 503' }),
   })

@@ -1,7 +1,7 @@
 /** What an application may say next on a WebSocket, and in which words, checked before any of it is on the wire. */
 import { isUint8Array } from 'node:util/types'
 import { SignalboxError } from '../../src/runtime/errors.ts'
-import { flatHeaders } from '../../src/runtime/http-message.ts'
+import { flatHeaders } from '../../src/runtime/http-headers.ts'
 import type {
   WebsocketAccept,
   WebsocketClose,

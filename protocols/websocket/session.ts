@@ -4,15 +4,13 @@ import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { closeFor, refusalFor } from './ends.ts'
 import type { OpenSocket, SocketEvents, SocketLimits } from './open-socket.ts'
-import { Opening, type Handshake, type OpeningEvents } from './opening.ts'
+import { Opening, type Handshake, type OpeningEvents, type OpeningLimits } from './opening.ts'
 import { Refusal } from './refusal.ts'
 import { WebsocketRules } from './rules.ts'
 import type { WebsocketAccept, WebsocketProtocol, WebsocketReceive, WebsocketScope } from './scope.ts'
 
 /** What a session needs of the listener that it belongs to. */
-export interface SessionOwner extends SocketLimits {
-  /** In milliseconds; 0: none. */
-  readonly handshakeTimeout: number
+export interface SessionOwner extends SocketLimits, OpeningLimits {
   /** Completes the handshake; undefined when the peer is gone. */
   upgrade(handshake: Handshake, subprotocol: string | undefined, headers: readonly string[]): OpenSocket | undefined
   /** The socket is closed. */
@@ -39,7 +37,7 @@ export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEve
 
   constructor(owner: SessionOwner, handshake: Handshake) {
     this.#owner = owner
-    this.#opening = new Opening(handshake, owner.handshakeTimeout, this)
+    this.#opening = new Opening(handshake, owner, this)
   }
 
   start(connection: Connection<WebsocketProtocol>): void {

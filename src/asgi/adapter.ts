@@ -72,8 +72,23 @@ export interface Endpoints {
   readonly server: Endpoint | null
 }
 
+/** Who answers a request, told what becomes of the answer. */
+export interface ResponseWatcher {
+  /** It is over: sent, or its peer is gone. */
+  closed(): void
+}
+
+/** A response as a host makes it. */
+export interface HttpResponse extends ServerResponse {
+  /** Instead of a listener to `close`, at less cost. */
+  watcher: ResponseWatcher | undefined
+}
+
 /** `endpoints` are those of the connection that the request came on: the same object for all of its requests. */
-export type RequestHandler = (request: IncomingMessage, response: ServerResponse, endpoints: Endpoints) => void
+export type RequestHandler = (request: IncomingMessage, response: HttpResponse, endpoints: Endpoints) => void
+
+/** `head`: what came behind the request already. */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer, endpoints: Endpoints) => void
 
 /** Serves plain requests and upgrades on an address that several protocols share. */
 export interface HttpHost {
@@ -85,7 +100,7 @@ export interface HttpHost {
   /** Takes the requests of one path (exact), or, without `path`, all that nobody else takes. */
   onRequest(path: string | undefined, handler: RequestHandler): void
   /** Takes the upgrades to `websocket` of one path (exact), or, without `path`, all that nobody else takes. */
-  onUpgrade(path: string | undefined, handler: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): void
+  onUpgrade(path: string | undefined, handler: UpgradeHandler): void
 }
 
 /** Where a listener is bound, as the YAML says it. */
@@ -135,6 +150,8 @@ export interface Services<P extends Protocol = Protocol> {
   resolve(scope: Unrouted<P['scope']>): Resolution | undefined
   /** A peer was turned away with this code of its protocol (503, 1013, 421, CONNACK 3): counted. */
   refused(code: number): void
+  /** A message for a peer was not kept, for this reason of its protocol, one of a few fixed words: counted. */
+  dropped(why: string): void
   /** An address found no rule: counted and logged. */
   unrouted(scope: Unrouted<P['scope']>, address: string): void
   /**

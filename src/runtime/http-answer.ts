@@ -1,6 +1,7 @@
 /** The answers that a gateway gives by itself: short, plain, and written so that the peer gets to read them. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { endTogether } from './end-together.ts'
 import { hasCode } from './errors.ts'
 import { STATUS_CODES } from './node-http.ts'
 
@@ -15,7 +16,7 @@ export function answer(response: ServerResponse, status: number, text: string = 
   if (response.headersSent) return
   const body = `${text}\n`
   response.writeHead(status, plainHeaders(status, body))
-  response.end(body)
+  endTogether(response, body, 'utf8')
 }
 
 /**
@@ -29,10 +30,7 @@ export function answerAndClose(request: IncomingMessage, response: ServerRespons
   }
   const body = `${STATUS_CODES[status]}\n`
   response.writeHead(status, [...plainHeaders(status, body), 'connection', 'close'])
-  if (request.readableEnded) {
-    response.end(body)
-    return
-  }
+  if (request.readableEnded) return endTogether(response, body)
   response.write(body)
   const timer = setTimeout(() => response.destroy(), lingerTime)
   response.once('close', () => clearTimeout(timer))

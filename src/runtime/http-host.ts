@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Endpoints, HttpHost, ListenAddress, RequestHandler } from '../asgi/adapter.ts'
+import type { Endpoints, HttpHost, ListenAddress, RequestHandler, UpgradeHandler } from '../asgi/adapter.ts'
 import type { Log } from '../asgi/context.ts'
+import { endNow } from './end-together.ts'
 import { SignalboxError } from './errors.ts'
 import { answer, answerBrokenRequest, endUpgrade } from './http-answer.ts'
 import { endpointsOf } from './http-message.ts'
 import { createHttpServer, listenProblem, type HttpHostOptions, type HttpServer } from './http-server.ts'
+import { IdleConnections } from './idle-connections.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { addressText } from './options.ts'
 import { Peer, type PeerResponse } from './peer.ts'
@@ -32,8 +34,6 @@ export function createHttpHost(options: HttpHostOptions, base = '', log?: Log): 
   return new NodeHttpHost(options, base, log)
 }
 
-type UpgradeHandler = Parameters<HttpHost['onUpgrade']>[1]
-
 class NodeHttpHost implements ListeningHttpHost {
   readonly secure: boolean
   readonly server: HttpServer
@@ -51,13 +51,16 @@ class NodeHttpHost implements ListeningHttpHost {
   #port: number
   /** What connections came to; undefined: each may have come to another address, and is asked. */
   #reached: Endpoints['server'] | undefined
+  readonly #keepAliveTimeout: number
   #keepAlive: KeepAlive | undefined
+  #idle: IdleConnections | undefined
   #closed: Promise<void> | undefined
 
   constructor(options: HttpHostOptions, base: string, log: Log | undefined) {
     this.#address = options.address
     this.#exclusive = options.exclusive === true
     this.#port = options.address.port
+    this.#keepAliveTimeout = options.keepAliveTimeout ?? 15_000
     this.#log = log
     this.secure = options.tls !== undefined
     this.server = createHttpServer(options, base, (request) => this.#upgradeHandler(request) !== undefined)
@@ -95,6 +98,7 @@ class NodeHttpHost implements ListeningHttpHost {
     // Where it is one address, that is what every connection comes to.
     if (!unspecified.test(bound.address)) this.#reached = [bound.address, bound.port]
     this.#keepAlive = new KeepAlive(() => this.#peers.keys())
+    if (this.#keepAliveTimeout > 0) this.#idle = new IdleConnections(() => this.#peers, this.#keepAliveTimeout)
   }
 
   close(signal: AbortSignal): Promise<void> {
@@ -104,6 +108,7 @@ class NodeHttpHost implements ListeningHttpHost {
 
   async #close(signal: AbortSignal): Promise<void> {
     this.#keepAlive?.stop()
+    this.#idle?.stop()
     // What is answered from now on leaves an idle connection behind that nobody else would close.
     this.server.keepAliveTimeout = 1
     this.server.keepAliveTimeoutBuffer = 0
@@ -114,6 +119,7 @@ class NodeHttpHost implements ListeningHttpHost {
       if (served !== upgraded && !this.#isServed(socket)) socket.destroy()
     }
     const cut = () => {
+      endNow()
       for (const socket of [...this.#peers.keys(), ...this.#raw.keys()]) socket.destroy()
     }
     if (signal.aborted) cut()
@@ -137,6 +143,7 @@ class NodeHttpHost implements ListeningHttpHost {
       endUpgrade(socket, 405)
     })
     server.on('clientError', (error, socket) => {
+      endNow()
       if (this.#answering(socket)) socket.destroy()
       else answerBrokenRequest(error, socket)
     })
@@ -147,6 +154,7 @@ class NodeHttpHost implements ListeningHttpHost {
     const peer = this.#peerOf(request.socket)
     peer.newest = response
     response.peer = peer
+    response._keepAliveTimeout = this.#keepAliveTimeout
     if (this.#closed) response.shouldKeepAlive = false
     const handler = this.#handler(this.#requests, request) ?? this.#otherRequests
     if (!handler) return answer(response, 404)
@@ -164,17 +172,21 @@ class NodeHttpHost implements ListeningHttpHost {
     if (known instanceof Peer) return known
     const peer = new Peer(endpointsOf(socket, this.#reached))
     this.#peers.set(socket, peer)
+    // Node closes its half too then, at once: what it was answered until now has to be out.
+    socket.prependListener('end', endNow)
     return peer
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listener away: without another one a reset would end the process.
     socket.on('error', ignore)
+    // What was asked for before is answered before.
+    if (this.#peers.get(socket) instanceof Peer) endNow()
     if (this.#peers.has(socket)) this.#peers.set(socket, upgraded)
     const handler = this.#upgradeHandler(request)
     if (!handler || this.#closed) return endUpgrade(socket, 503)
     try {
-      handler(request, socket, head)
+      handler(request, socket, head, endpointsOf(request.socket, this.#reached))
     } catch (error) {
       this.#log?.error({ err: error }, 'a protocol failed on an upgrade')
       endUpgrade(socket, 500)

@@ -36,14 +36,14 @@ export function createHttpServer(
   base: string,
   isUpgrade: NonNullable<ServerOptions['shouldUpgradeCallback']>,
 ): HttpServer {
-  const { tls, maxHeaderSize = 16 * 1024, requestTimeout = 120_000, keepAliveTimeout = 15_000 } = options
+  const { tls, maxHeaderSize = 16 * 1024, requestTimeout = 120_000 } = options
   const headersTimeout = Math.min(options.headersTimeout ?? 15_000, requestTimeout)
   const common: Options = {
     ServerResponse: PeerResponse,
     maxHeaderSize,
     headersTimeout,
     requestTimeout,
-    keepAliveTimeout,
+    keepAliveTimeout: 0, // the host's own: Node would set two timers for each request
     // How often Node looks for connections that are over their time.
     connectionsCheckingInterval: Math.round(Math.max(50, Math.min(5000, headersTimeout / 4))),
     noDelay: true,

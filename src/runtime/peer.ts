@@ -1,12 +1,15 @@
 /** A connection as an HTTP host keeps it, and the responses that go out on it. */
 import type { IncomingMessage } from 'node:http'
-import type { Endpoints } from '../asgi/adapter.ts'
+import type { Endpoints, HttpResponse, ResponseWatcher } from '../asgi/adapter.ts'
 import { ServerResponse } from './node-http.ts'
 
 export class Peer {
   readonly endpoints: Endpoints
   /** The newest response; undefined when it is over, and its request too. */
   newest: PeerResponse | undefined
+  /** Bytes that had come when it was last looked at, and how many looks since then saw nothing of it. */
+  bytesRead = 0
+  idleLooks = 0
 
   constructor(endpoints: Endpoints) {
     this.endpoints = endpoints
@@ -14,12 +17,24 @@ export class Peer {
 }
 
 /** Says what a host wants to know of each response: two listeners for each would cost more. */
-export class PeerResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
+export class PeerResponse<Request extends IncomingMessage = IncomingMessage>
+  extends ServerResponse<Request>
+  implements HttpResponse
+{
   peer: Peer | undefined
+  watcher: ResponseWatcher | undefined
+  /**
+   * What Node says in the `Keep-Alive` header, in milliseconds. It copies it from its server, where it would start two timers for
+   * each request too. Were it called otherwise one day, only the header would be missing.
+   */
+  declare _keepAliveTimeout: number
 
   override emit(event: string | symbol, ...details: unknown[]): boolean {
-    // Kept until the next request comes, it would grow old in memory with all that it holds.
-    if (event === 'close' && this.peer?.newest === this && this.req.complete) this.peer.newest = undefined
+    if (event === 'close') {
+      // Kept until the next request comes, it would grow old in memory with all that it holds.
+      if (this.peer?.newest === this && this.req.complete) this.peer.newest = undefined
+      this.watcher?.closed()
+    }
     // With nobody to hear it an error would end the process; who answers the request is told that it is closed.
     if (event === 'error' && this.listenerCount('error') === 0) return false
     return super.emit(event as string, ...details)

@@ -4,7 +4,8 @@ import type { StoredRecord } from '../asgi/delivery.ts'
 
 export class Said {
   readonly #record: string
-  readonly #times = new Map<string, number>()
+  /** Most attempts send nothing. */
+  #times: Map<string, number> | undefined
 
   /** `record`: what is being handled. */
   constructor({ id, journal }: Pick<StoredRecord, 'id' | 'journal'>) {
@@ -14,6 +15,7 @@ export class Said {
   /** What this is known by: the record, what is sent (plain data), and how often the same was sent before in this attempt. */
   key(sent: unknown): string {
     const hash = createHash('sha256').update(JSON.stringify(sent, bytesAsBase64)).digest('base64url')
+    this.#times ??= new Map()
     const times = this.#times.get(hash) ?? 0
     this.#times.set(hash, times + 1)
     return `${this.#record}/${hash}/${times}`

@@ -69,15 +69,19 @@ export class Tallies {
   readonly unrouted = new Map<string, number>()
   /** Peers that were turned away, by protocol and the code that they were told. */
   readonly refused = new Map<string, Map<number, number>>()
+  /** Messages that a protocol did not keep for its peers, by protocol and reason. */
+  readonly dropped = new Map<string, Map<string, number>>()
 
   countUnrouted(protocol: string): void {
     this.unrouted.set(protocol, (this.unrouted.get(protocol) ?? 0) + 1)
   }
 
   countRefused(protocol: string, code: number): void {
-    let codes = this.refused.get(protocol)
-    if (!codes) this.refused.set(protocol, (codes = new Map()))
-    codes.set(code, (codes.get(code) ?? 0) + 1)
+    countIn(this.refused, protocol, code)
+  }
+
+  countDropped(protocol: string, why: string): void {
+    countIn(this.dropped, protocol, why)
   }
 
   /** `route` is a rule's place, as `file:line`; empty outside of every rule. */
@@ -97,4 +101,10 @@ export class Tallies {
       for (const [route, tally] of rules) yield [protocol, route, tally]
     }
   }
+}
+
+function countIn<K>(counts: Map<string, Map<K, number>>, protocol: string, key: K): void {
+  let inner = counts.get(protocol)
+  if (!inner) counts.set(protocol, (inner = new Map()))
+  inner.set(key, (inner.get(key) ?? 0) + 1)
 }

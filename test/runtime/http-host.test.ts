@@ -315,3 +315,10 @@ test('closing does not wait for the rest of a request that was answered', async 
   await host.close(new AbortController().signal)
   expect(await client.closed).toMatch(/^HTTP\/1\.1 404/)
 })
+
+test('a connection that asks no more is closed', async () => {
+  const host = await listening({ keepAliveTimeout: 1 })
+  const client = await RawClient.connect(host.url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  expect(await client.closed).toMatch(/^HTTP\/1\.1 404[^]*Not Found\n$/)
+})

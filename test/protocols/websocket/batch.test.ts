@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import * as ws from 'ws'
-import { Batch } from '../../../protocols/websocket/batch.ts'
+import { Batch, closeAnswer } from '../../../protocols/websocket/batch.ts'
 
 type Message = string | Uint8Array
 
@@ -64,6 +64,21 @@ test('every frame is byte for byte that of the package', () => {
       expect(batchOf(Batch.empty(), [said]).bytes.equals(whole)).toBe(true)
     }),
   )
+})
+
+test('the answer to a close is byte for byte that of the package', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1000, max: 4999 }),
+      fc.string({ unit: 'grapheme', maxLength: 12 }),
+      (code, reason) => {
+        const payload = Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)])
+        const whole = Buffer.concat(Sender.frame(payload, { fin: true, opcode: 8 }))
+        expect(closeAnswer(code, Buffer.from(reason)).equals(whole)).toBe(true)
+      },
+    ),
+  )
+  expect(closeAnswer()).toEqual(Buffer.from([0x88, 0]))
 })
 
 test('half of a surrogate pair is sent as the replacement character, as text is everywhere', () => {
