@@ -36,17 +36,18 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       const { authToken: tokens } = options.provider.twilio
       const { maxBodySize, bodyTimeout } = options
       const rules = { url, tokens, maxBodySize, bodyTimeout }
-      host.onRequest(options.path + suffix, (request, response) => {
+      host.onRequest(options.path + suffix, (request, response, endpoints) => {
         receive(request, rules, (received) => {
           try {
-            answerTo(request, response, received)
+            if ('parameters' in received && !closing) handle(received.parameters, endpoints, response)
+            else turnAway(request, response, received)
           } catch (error) {
             services.log.error({ err: error }, 'a request to the SMS webhook could not be answered')
             write(response, sentence(500, 'The gateway failed.'))
           }
         })
       })
-      function answerTo(request: IncomingMessage, response: ServerResponse, received: Received): void {
+      function turnAway(request: IncomingMessage, response: ServerResponse, received: Received): void {
         if ('gone' in received) return
         if ('cut' in received) return answerAndClose(request, response, received.cut)
         if ('refusal' in received) {
@@ -60,8 +61,7 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
           return write(response, received.refusal)
         }
         // Twilio asks its fallback URL then, or another instance.
-        if (closing) return write(response, sentence(503, 'The gateway is closing.', { connection: 'close' }))
-        handle(received.parameters, request, response)
+        write(response, sentence(503, 'The gateway is closing.', { connection: 'close' }))
       }
     }
     serve('', desk.message)

@@ -1,34 +1,44 @@
 /** What goes back over HTTP: an answer, and who waits for it. */
 import type { ServerResponse } from 'node:http'
+import { Deadline, type Deadlines } from '../../src/runtime/deadlines.ts'
+import { endTogether } from '../../src/runtime/end-together.ts'
 import type { Outgoing } from './outgoing.ts'
 import { twiml } from './twiml.ts'
 
 export interface Answer {
   readonly status: number
-  readonly headers: Readonly<Record<string, string>>
+  /** Name and value in turn, all of them ASCII. */
+  readonly headers: readonly string[]
   readonly body: string
 }
 
-const xml = { 'content-type': 'text/xml; charset=utf-8' }
+const xml = ['cache-control', 'no-store', 'content-type', 'text/xml; charset=utf-8']
+const plain = ['cache-control', 'no-store', 'content-type', 'text/plain; charset=utf-8']
+
+/** Up to how many bytes an answer waits for the others of its turn. */
+const small = 16 * 1024
 
 export function messages(replies: readonly Pick<Outgoing, 'body' | 'media'>[]): Answer {
   return { status: 200, headers: xml, body: twiml(replies) }
 }
 
-export const nothingToSay: Answer = { status: 204, headers: {}, body: '' }
+export const nothingToSay: Answer = { status: 204, headers: ['cache-control', 'no-store'], body: '' }
 
 /** A sentence for whoever reads the provider's debugger. */
 export function sentence(status: number, text: string, headers: Readonly<Record<string, string>> = {}): Answer {
-  return { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers }, body: `${text}\n` }
+  return { status, headers: [...plain, ...Object.entries(headers).flat()], body: `${text}\n` }
 }
 
 export function write(response: ServerResponse, { status, headers, body }: Answer): void {
   if (response.headersSent || response.destroyed) return
-  const flat = ['cache-control', 'no-store']
-  for (const name in headers) flat.push(name, headers[name] as string) // it has this name
-  if (status !== 204) flat.push('content-length', String(Buffer.byteLength(body)))
-  response.writeHead(status, flat)
-  response.end(body)
+  if (status === 204) {
+    response.writeHead(status, [...headers])
+    return endTogether(response)
+  }
+  const size = Buffer.byteLength(body)
+  response.writeHead(status, [...headers, 'content-length', String(size)])
+  if (size <= small) endTogether(response, body, size === body.length ? 'latin1' : 'utf8')
+  else response.end(body)
 }
 
 const none: readonly ServerResponse[] = []
@@ -40,7 +50,8 @@ const none: readonly ServerResponse[] = []
 export class SharedAnswer {
   #waiting = none
   #answer: Answer | undefined
-  #timer: NodeJS.Timeout | undefined
+  /** Nobody waits for `settleAfter` any more. */
+  #inTime: (() => void) | undefined
 
   /** Whether anybody still listens. */
   get awaited(): boolean {
@@ -53,15 +64,18 @@ export class SharedAnswer {
     this.#waiting = this.#waiting.length === 0 ? [response] : [...this.#waiting.filter(isOpen), response]
   }
 
-  /** Gives this answer when nobody has settled it after `wait` milliseconds. */
-  settleAfter(wait: number, answer: Answer): void {
-    if (!this.#answer) this.#timer = setTimeout(() => this.settle(answer), wait)
+  /** Gives this answer when nobody has settled it in time. */
+  settleAfter(deadlines: Deadlines, answer: Answer): void {
+    if (this.#answer) return
+    const deadline = new Deadline(() => this.settle(answer))
+    deadlines.begin(deadline)
+    this.#inTime = () => deadlines.end(deadline)
   }
 
   settle(answer: Answer): void {
     if (this.#answer) return
-    if (this.#timer) clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#inTime?.()
+    this.#inTime = undefined
     this.#answer = answer
     for (const response of this.#waiting) write(response, answer)
     this.#waiting = none

@@ -1,5 +1,6 @@
 /** Where signed requests arrive: recognises what was there before, and opens a scope for what was not. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
+import type { Endpoints } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import { reason } from '../../src/runtime/errors.ts'
 import { SharedAnswer, nothingToSay, sentence, write } from './answer.ts'
@@ -40,7 +41,7 @@ const steps: Readonly<Record<string, number>> = {
   read: 6,
 }
 
-type Handler = (parameters: Parameters, request: IncomingMessage, response: ServerResponse) => void
+type Handler = (parameters: Parameters, endpoints: Endpoints, response: ServerResponse) => void
 
 export class Desk {
   readonly #parts: DeskParts
@@ -57,15 +58,15 @@ export class Desk {
   }
 
   /** A message came in. */
-  readonly message: Handler = (parameters, request, response) => {
+  readonly message: Handler = (parameters, endpoints, response) => {
     const read = readOr400(readMessage, parameters, response)
     if (!read) return
-    const known = this.#messages.get(read.messageSid)
+    const key = ownCopy(read.messageSid)
+    const known = this.#messages.get(key)
     if (known) return known.join(response)
     const answer = new SharedAnswer()
     answer.join(response)
-    const key = ownCopy(read.messageSid)
-    this.#messages.set(key, answer)
+    this.#messages.add(key, answer)
     const forget = () => {
       if (this.#messages.get(key) === answer) this.#messages.delete(key)
     }
@@ -74,13 +75,13 @@ export class Desk {
       const consent = this.#recordConsent(read)
       const { body, media, segments } = read
       const event = { type: 'sms.message', body, media, segments, consent } as const
-      const scope = scopeOf('message', read, request)
+      const scope = scopeOf('message', read, endpoints)
       this.#parts.handling.take({ scope, event, answer, key, forget })
     })
   }
 
   /** A report on a message that went out. */
-  readonly status: Handler = (parameters, request, response) => {
+  readonly status: Handler = (parameters, endpoints, response) => {
     const read = readOr400(readStatus, parameters, response)
     if (!read) return
     const { status, errorCode, from, to } = read
@@ -96,7 +97,7 @@ export class Desk {
     }
     const answer = new SharedAnswer()
     answer.join(response)
-    this.#reports.set(key, answer)
+    this.#reports.add(key, answer)
     if (step !== undefined) this.#progress.set(messageSid, step)
     const forget = () => {
       if (this.#reports.get(key) === answer) this.#reports.delete(key)
@@ -106,7 +107,7 @@ export class Desk {
       const { handling, outbound } = this.#parts
       if (errorCode === String(optedOut)) outbound.record(from, to, { stopped: true, source: errorCode })
       const event = { type: 'sms.status', messageSid, status, errorCode } as const
-      const scope = scopeOf('status', read, request)
+      const scope = scopeOf('status', read, endpoints)
       outbound.reported(event, scope)
       handling.take({ scope, event, answer, key, forget })
     })
@@ -131,9 +132,9 @@ export class Desk {
   }
 }
 
-/** Text that was cut out of a request, and is to be remembered for longer, would keep all of the request in memory. */
-function ownCopy(text: string): string {
-  return Buffer.from(text).toString()
+/** A sid that was cut out of a request, and is to be remembered for longer, would keep all of the request in memory. */
+function ownCopy(sid: string): string {
+  return Buffer.from(sid, 'latin1').toString('latin1')
 }
 
 function readOr400<T>(

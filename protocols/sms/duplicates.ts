@@ -1,4 +1,5 @@
 /** A bounded memory of what was seen lately: the window in which a repeated delivery is recognised. */
+import { Chain, type Linked } from '../../src/runtime/chain.ts'
 
 export interface DuplicatesOptions {
   /** Milliseconds. */
@@ -9,19 +10,20 @@ export interface DuplicatesOptions {
   readonly now?: () => number
 }
 
-interface Entry<T> {
+interface Entry<T> extends Linked<Entry<T>> {
   readonly key: string
   readonly value: T
   readonly until: number
+  before: Entry<T> | undefined
+  after: Entry<T> | undefined
 }
 
 export class Duplicates<T> {
   readonly #options: DuplicatesOptions
   readonly #now: () => number
   readonly #entries = new Map<string, Entry<T>>()
-  /** In the order of their time, as every entry lives equally long; some are replaced or deleted by now. The first is at `#oldest`. */
-  #order: (Entry<T> | undefined)[] = []
-  #oldest = 0
+  /** In the order of their time, as every entry lives equally long. The Map comes to its first one only past all that were deleted. */
+  readonly #order = new Chain<Entry<T>>()
 
   constructor(options: DuplicatesOptions) {
     this.#options = options
@@ -34,34 +36,39 @@ export class Duplicates<T> {
 
   get(key: string): T | undefined {
     const entry = this.#entries.get(key)
-    return entry && entry.until > this.#now() ? entry.value : undefined
+    if (!entry) return undefined
+    if (entry.until > this.#now()) return entry.value
+    this.#drop(entry)
+    return undefined
   }
 
   /** Remembers a value for a whole window from now; it replaces an older one. */
   set(key: string, value: T): void {
-    const now = this.#now()
-    const entry = { key, value, until: now + this.#options.window }
-    this.#entries.delete(key)
+    this.delete(key)
+    this.add(key, value)
+  }
+
+  /** The same for a key that `get` has just found nothing of. */
+  add(key: string, value: T): void {
+    // Whole milliseconds: a fraction would be an object of its own, for as long as the entry is kept.
+    const now = Math.ceil(this.#now())
+    const entry: Entry<T> = { key, value, until: now + this.#options.window, before: undefined, after: undefined }
     this.#entries.set(key, entry)
-    this.#order.push(entry)
-    this.#trim(now)
+    this.#order.add(entry)
+    for (let { first } = this.#order; first && this.#isTooMuch(first, now); first = this.#order.first) this.#drop(first)
   }
 
   delete(key: string): void {
-    this.#entries.delete(key)
+    const entry = this.#entries.get(key)
+    if (entry) this.#drop(entry)
   }
 
-  #trim(now: number): void {
-    // The Map has them in order too, but comes to its first one only past all that were deleted before it.
-    for (let entry = this.#order[this.#oldest]; entry; entry = this.#order[this.#oldest]) {
-      const current = this.#entries.get(entry.key) === entry
-      if (current && entry.until > now && this.#entries.size <= this.#options.capacity) break
-      if (current) this.#entries.delete(entry.key)
-      this.#order[this.#oldest] = undefined
-      this.#oldest++
-    }
-    if (this.#order.length <= 2 * this.#entries.size + 64) return
-    this.#order = [...this.#entries.values()]
-    this.#oldest = 0
+  #isTooMuch({ until }: Entry<T>, now: number): boolean {
+    return until <= now || this.#entries.size > this.#options.capacity
+  }
+
+  #drop(entry: Entry<T>): void {
+    this.#entries.delete(entry.key)
+    this.#order.delete(entry)
   }
 }

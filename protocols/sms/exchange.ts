@@ -1,5 +1,7 @@
 /** One message or report and its application: gathers the replies, answers the webhook in time, and sends the rest later. */
 import type { Connection, Outcome, Transport } from '../../src/asgi/adapter.ts'
+import type { Linked } from '../../src/runtime/chain.ts'
+import { Deadline, type Deadlines } from '../../src/runtime/deadlines.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import type { Said } from '../../src/runtime/said.ts'
 import { type SharedAnswer, messages, nothingToSay } from './answer.ts'
@@ -12,8 +14,10 @@ import type { SmsProtocol, SmsScope } from './scope.ts'
 export interface Shared {
   readonly options: Pick<SmsOptions, 'replyTimeout' | 'handlerTimeout'>
   readonly outbound: Outbound
+  /** Until the earlier of the two, and from there to the later one. */
+  readonly deadlines: readonly [Deadlines, Deadlines]
   /** The application has ended. */
-  readonly ended: (connection: Connection<SmsProtocol>) => void
+  readonly ended: (exchange: Exchange) => void
 }
 
 export interface ExchangeOptions {
@@ -29,7 +33,9 @@ export interface ExchangeOptions {
 /** Replies in one answer; an application that says more is in a loop. */
 const mostReplies = 100
 
-export class Exchange implements Transport<SmsProtocol> {
+export class Exchange implements Transport<SmsProtocol>, Linked<Exchange> {
+  before: Exchange | undefined = undefined
+  after: Exchange | undefined = undefined
   readonly #shared: Shared
   readonly #options: ExchangeOptions
   #connection: Connection<SmsProtocol> | undefined
@@ -37,7 +43,9 @@ export class Exchange implements Transport<SmsProtocol> {
   #answered = false
   #handled = false
   #spoke = false
-  #timer: NodeJS.Timeout | undefined
+  readonly #deadline = new Deadline(() => this.#expire())
+  /** The earlier deadline is over. */
+  #late = false
 
   constructor(shared: Shared, options: ExchangeOptions) {
     this.#shared = shared
@@ -52,7 +60,7 @@ export class Exchange implements Transport<SmsProtocol> {
   begin(connection: Connection<SmsProtocol>): void {
     const { event } = this.#options
     this.#connection = connection
-    this.#startTimer(connection)
+    this.#shared.deadlines[0].begin(this.#deadline)
     const handled = (error?: unknown) => {
       // What failed is told to `end`, which follows and knows more.
       if (error === undefined) this.#finish()
@@ -62,7 +70,7 @@ export class Exchange implements Transport<SmsProtocol> {
   }
 
   send(event: SmsProtocol['send']): void | Promise<void> {
-    const { scope } = this.#open()
+    const { scope } = this.connection
     const message = outgoing(event, scope)
     this.#spoke = true
     if (this.#shared.outbound.refuses(message)) return
@@ -74,15 +82,15 @@ export class Exchange implements Transport<SmsProtocol> {
   }
 
   end(outcome: Outcome): void {
-    clearTimeout(this.#timer)
-    this.#shared.ended(this.#open())
+    this.#shared.deadlines[this.#late ? 1 : 0].end(this.#deadline)
+    this.#shared.ended(this)
     if (this.#handled) return
     const error = failureOf(outcome)
     if (error === undefined) return this.#finish()
     const waiting = !this.#answered
     this.#answered = true
     this.#replies = []
-    this.#options.failed(this.#open().scope, error, waiting)
+    this.#options.failed(this.connection.scope, error, waiting)
   }
 
   #finish(): void {
@@ -91,17 +99,14 @@ export class Exchange implements Transport<SmsProtocol> {
     this.#options.handled()
   }
 
-  /** One timer for both deadlines, as most events meet neither. */
-  #startTimer(connection: Connection<SmsProtocol>): void {
-    const { replyTimeout, handlerTimeout } = this.#shared.options
-    const settle = () => this.#settle()
-    const abort = () => connection.abort(tooSlow(handlerTimeout))
-    const [first, second] = replyTimeout < handlerTimeout ? [settle, abort] : [abort, settle]
-    const expire = () => {
-      this.#timer = setTimeout(second, Math.abs(handlerTimeout - replyTimeout))
-      first()
-    }
-    this.#timer = setTimeout(expire, Math.min(replyTimeout, handlerTimeout))
+  /** A deadline is over: first the earlier one, then the other. */
+  #expire(): void {
+    const { options, deadlines } = this.#shared
+    const isReply = options.replyTimeout < options.handlerTimeout ? !this.#late : this.#late
+    if (!this.#late) deadlines[1].begin(this.#deadline)
+    this.#late = true
+    if (isReply) this.#settle()
+    else this.connection.abort(tooSlow(options.handlerTimeout))
   }
 
   /** Answers the webhook with what there is; replies that nobody is there to take go by the provider's other way. */
@@ -114,16 +119,17 @@ export class Exchange implements Transport<SmsProtocol> {
     if (event.type === 'sms.status') return answer.settle(nothingToSay)
     if (answer.awaited) return answer.settle(messages(replies))
     answer.settle(messages([]))
-    const { scope } = this.#open()
+    const { scope } = this.connection
     const { outbound } = this.#shared
     for (const reply of replies) this.#post(reply).catch((error: unknown) => outbound.bury(reply, scope, error))
   }
 
   #post(message: Outgoing): Promise<void> {
-    return this.#shared.outbound.post(message, this.#open().scope, this.#options.said)
+    return this.#shared.outbound.post(message, this.connection.scope, this.#options.said)
   }
 
-  #open(): Connection<SmsProtocol> {
+  /** Of the application that was opened for it. */
+  get connection(): Connection<SmsProtocol> {
     if (this.#connection) return this.#connection
     throw new TypeError('an exchange is used before it has begun')
   }

@@ -2,6 +2,8 @@
 import type { Connection, Services } from '../../src/asgi/adapter.ts'
 import type { StoredRecord } from '../../src/asgi/delivery.ts'
 import type { Resolution } from '../../src/asgi/protocol.ts'
+import { Chain } from '../../src/runtime/chain.ts'
+import { Deadlines } from '../../src/runtime/deadlines.ts'
 import { SignalboxError, hasCode, isTemporary, reason } from '../../src/runtime/errors.ts'
 import { Said } from '../../src/runtime/said.ts'
 import { SharedAnswer, messages, nothingToSay, sentence } from './answer.ts'
@@ -32,12 +34,18 @@ export interface HandlingParts {
 export class Handling {
   readonly #parts: HandlingParts
   readonly #shared: Shared
-  readonly #open = new Set<Connection<SmsProtocol>>()
+  readonly #open = new Chain<Exchange>()
+  /** Of answers that wait for an application. */
+  readonly #replies: Deadlines
 
   constructor(parts: HandlingParts) {
     this.#parts = parts
     const { options, outbound } = parts
-    this.#shared = { options, outbound, ended: (connection) => this.#open.delete(connection) }
+    const { replyTimeout, handlerTimeout } = options
+    const first = new Deadlines(Math.min(replyTimeout, handlerTimeout))
+    const second = new Deadlines(Math.abs(handlerTimeout - replyTimeout))
+    this.#shared = { options, outbound, deadlines: [first, second], ended: (exchange) => this.#open.delete(exchange) }
+    this.#replies = new Deadlines(replyTimeout)
   }
 
   /** How many scopes are open. */
@@ -88,11 +96,11 @@ export class Handling {
   async close(signal: AbortSignal): Promise<void> {
     const hurry = () => {
       const closing = new SignalboxError('closing', 'the gateway is closing')
-      for (const connection of this.#open) connection.abort(closing)
+      for (const { connection } of this.#open) connection.abort(closing)
     }
     if (signal.aborted) hurry()
     signal.addEventListener('abort', hurry, { once: true })
-    await Promise.all(Array.from(this.#open, ({ completed }) => completed))
+    await Promise.all(Array.from(this.#open, ({ connection }) => connection.completed))
     signal.removeEventListener('abort', hurry)
   }
 
@@ -120,14 +128,14 @@ export class Handling {
 
   /** The provider has its answer when the event is on disk; while it waits, the replies go with it. */
   async #store({ scope, event, answer, key, forget }: Arrival, resolution: Resolution): Promise<void> {
-    const { services, options } = this.#parts
+    const { services } = this.#parts
     try {
       const [accepted] = await services.journal.accept([
         { direction: 'in', scope, event, resolution, key, lane: scope.from, live: answer },
       ])
       // Before a restart, so what was answered then is not known.
       if (accepted?.known) answer.settle(positive(event))
-      else answer.settleAfter(options.replyTimeout, positive(event))
+      else answer.settleAfter(this.#replies, positive(event))
     } catch (error) {
       services.log.error({ err: error }, `a request of Twilio could not be stored: ${reason(error)}`)
       forget()
@@ -138,7 +146,7 @@ export class Handling {
   #begin(scope: NewScope, options: ExchangeOptions): Connection<SmsProtocol> {
     const exchange = new Exchange(this.#shared, options)
     const connection = this.#parts.services.open(scope, exchange)
-    this.#open.add(connection)
+    this.#open.add(exchange)
     exchange.begin(connection)
     return connection
   }

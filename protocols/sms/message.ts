@@ -1,12 +1,13 @@
 /** The parameters of a signed request as scope and event. */
-import type { IncomingMessage } from 'node:http'
-import type { Unrouted } from '../../src/asgi/adapter.ts'
+import type { Endpoints, Unrouted } from '../../src/asgi/adapter.ts'
 import type { Parameters } from './form.ts'
 import type { SmsMedia, SmsScope } from './scope.ts'
 import { segments } from './text.ts'
 
 /** Twilio sends no more with one message. */
 const mostMedia = 10
+
+const none: readonly SmsMedia[] = []
 
 export type NewScope = Unrouted<SmsScope>
 export type MessageParameters = ReturnType<typeof readMessage>
@@ -45,14 +46,14 @@ export function readStatus(parameters: Parameters) {
 export function scopeOf(
   kind: SmsScope['kind'],
   read: Pick<SmsScope, 'from' | 'to' | 'messageSid' | 'accountSid'>,
-  { socket }: IncomingMessage,
+  { client, server }: Endpoints,
 ): NewScope {
   const { from, to, messageSid, accountSid } = read
   return {
     type: 'sms',
     kind,
-    client: endpoint(socket.remoteAddress, socket.remotePort),
-    server: endpoint(socket.localAddress, socket.localPort),
+    client,
+    server,
     from,
     to,
     messageSid,
@@ -75,6 +76,7 @@ function readMedia(parameters: Parameters): readonly SmsMedia[] {
   if (!Number.isInteger(count) || count < 0 || count > mostMedia) {
     throw new Error(`expected NumMedia from 0 to ${mostMedia}`)
   }
+  if (count === 0) return none
   return Array.from({ length: count }, (_, index) => ({
     url: expected(parameters, `MediaUrl${index}`, /^https?:\/\//i),
     contentType: parameters.get(`MediaContentType${index}`) ?? '',
@@ -83,8 +85,4 @@ function readMedia(parameters: Parameters): readonly SmsMedia[] {
 
 function readSegments(value = ''): number | undefined {
   return /^[1-9]\d{0,3}$/.test(value) ? Number(value) : undefined
-}
-
-function endpoint(host: string | undefined, port: number | undefined): readonly [string, number] | null {
-  return host === undefined || port === undefined ? null : [host, port]
 }

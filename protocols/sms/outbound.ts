@@ -60,6 +60,7 @@ export class Outbound {
   async carry({ event, scope }: StoredRecord<SmsProtocol>): Promise<void> {
     const { carrier, services } = this.#parts
     const message = event as OutgoingEvent // as `post` made it
+    this.#parts.consent.lookAgain()
     if (this.refuses(message)) return
     let sid: string
     try {

@@ -9,8 +9,6 @@ export const sms: ProtocolDefinition<SmsProtocol, SmsOptions> = {
   name: 'sms',
   options: smsOptions,
   delivery: ['stored', 'handled'],
-  processesNote:
-    'a text that comes again is recognised by the process that had it before, and handled again by another',
   routers: [smsFromRouterDefinition],
   load: () => import('./adapter.ts'),
   loadClient: () => import('./client.ts'),

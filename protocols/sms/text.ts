@@ -56,6 +56,7 @@ function fill(costs: readonly number[], alone: number, each: number): number {
  * U+FFFE and U+FFFF. Line ends become line feeds.
  */
 export function printable(text: string): string {
+  if (/^[\n\x20-\x7e]*$/.test(text)) return text
   return text
     .replaceAll(/\r\n?/g, '\n')
     .toWellFormed()

@@ -31,6 +31,8 @@ export function receive(request: IncomingMessage, rules: WebhookRules, received:
 
 type Body = Buffer | 'gone' | 408 | 413
 
+const empty = Buffer.alloc(0)
+
 function judge(request: IncomingMessage, body: Body, rules: WebhookRules): Received {
   if (body === 'gone') return { gone: true }
   if (body === 408 || body === 413) return { cut: body }
@@ -54,15 +56,33 @@ function refuseByHead({ method, headers }: IncomingMessage): Answer | undefined 
   return undefined
 }
 
+function readBody(request: IncomingMessage, rules: WebhookRules, read: (body: Body) => void): void {
+  const length = bodyLength(request)
+  if (length === 0) return read(empty)
+  if (length !== undefined && length > rules.maxBodySize) return read(413)
+  process.nextTick(takeBody, request, rules, read)
+}
+
+/** What is known before the body comes: undefined for a chunked one (RFC 9112 6.3). */
+function bodyLength({ headers }: IncomingMessage): number | undefined {
+  return headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : undefined
+}
+
+/** Mostly the body has come with the head, and is there by now: it is taken in one piece, without listeners and a deadline. */
+function takeBody(request: IncomingMessage, rules: WebhookRules, read: (body: Body) => void): void {
+  const { readableLength, headers } = request
+  if (String(readableLength) === headers['content-length']) read(request.read() as Buffer) // it is not empty
+  else awaitBody(request, rules, read)
+}
+
 /** The deadline is for the whole body: a sender that trickles does not move it. */
-function readBody(
+function awaitBody(
   request: IncomingMessage,
   { maxBodySize, bodyTimeout }: WebhookRules,
   read: (body: Body) => void,
 ): void {
   const chunks: Buffer[] = []
   let size = 0
-  let timer: NodeJS.Timeout | undefined
   let over = false
   const end = (body: Body) => {
     if (over) return
@@ -76,16 +96,12 @@ function readBody(
     if (size > maxBodySize) end(413)
     else chunks.push(chunk)
   }
+  const timer = setTimeout(end, bodyTimeout, 408)
   request
     .on('data', take)
-    .on('end', () => end(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))) // there is one
+    .on('end', () => end(Buffer.concat(chunks)))
     .on('close', () => end('gone'))
     .on('error', () => end('gone'))
-  if (Number(request.headers['content-length'] ?? 0) > maxBodySize) end(413)
-  // Mostly the body has come with the head, and is there when the parser is through: it needs no deadline.
-  process.nextTick(() => {
-    if (!over && !request.complete) timer = setTimeout(end, bodyTimeout, 408)
-  })
 }
 
 /**
@@ -98,8 +114,10 @@ function isSigned(request: IncomingMessage, parameters: Parameters, { url, token
   if (typeof signature !== 'string' || signature === '') return false
   const target = request.url ?? ''
   const query = target.includes('?') ? target.slice(target.indexOf('?')) : ''
-  const values = Object.create(null) as Record<string, string>
-  parameters.forEach((value, name) => (values[name] = value))
+  // In the order of their names and without a separator, as the scheme has them: as one parameter, whose name is empty.
+  let joined = ''
+  for (const name of [...parameters.keys()].toSorted()) joined += name + parameters.get(name)
+  const values = { '': joined }
   try {
     // Each token is tried: while a token is being replaced, either may have signed.
     return tokens.some((token) => validateRequest(token, signature, url + query, values))

@@ -1,11 +1,15 @@
 /** Opt-out words: heard, remembered on disk, and kept to. */
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConsentStore, consentOf } from '../../../protocols/sms/consent.ts'
+import { smsOptions } from '../../../protocols/sms/options.ts'
+import { Outbound } from '../../../protocols/sms/outbound.ts'
+import type { Outgoing } from '../../../protocols/sms/outgoing.ts'
 import { SMSFromRouter } from '../../../protocols/sms/router.ts'
 import type { SmsProtocol } from '../../../protocols/sms/scope.ts'
+import { SentMessages } from '../../../protocols/sms/sent.ts'
 import type { Application } from '../../../src/asgi/protocol.ts'
 import { message, ours, person, report, startRest, startSms, temporaryFolder, twiml } from './support.ts'
 
@@ -149,6 +153,84 @@ describe('the record', () => {
     first.close()
     second.close()
     second.close()
+  })
+
+  test('what this process has recorded is seen at once, and what another one has, when it looks again', () => {
+    using temporary = temporaryFolder()
+    const file = path.join(temporary.folder, 'sms-consent.sqlite')
+    const one = new ConsentStore(file)
+    const other = new ConsentStore(file)
+    for (let round = 0; round < 10; round++) {
+      const stopped = round % 2 === 0
+      expect([one.stopped(person, ours), other.stopped(person, ours)]).toEqual(
+        [!stopped, !stopped].map((was) => was && round > 0),
+      )
+      one.record(person, ours, { stopped, source: 'a word' })
+      expect(one.stopped(person, ours)).toBe(stopped)
+      other.lookAgain()
+      expect(other.stopped(person, ours)).toBe(stopped)
+    }
+    one.close()
+    other.close()
+  })
+
+  test('without that it is seen soon, also in the middle of a turn', () => {
+    using temporary = temporaryFolder()
+    const file = path.join(temporary.folder, 'sms-consent.sqlite')
+    const one = new ConsentStore(file)
+    const other = new ConsentStore(file)
+    expect(one.stopped(person, ours)).toBe(false)
+    other.record(person, ours, { stopped: true, source: 'STOP' })
+    const begun = performance.now()
+    let seen = false
+    while (!seen && performance.now() - begun < 10_000) seen = one.stopped(person, ours)
+    expect(seen).toBe(true)
+    one.close()
+    other.close()
+  })
+
+  test('just before a text goes out by REST it is looked at again, whatever was known a moment ago', async () => {
+    await using sms = await startSms(() => Promise.resolve())
+    const { services } = sms
+    const file = path.join(services.data, 'sms-consent.sqlite')
+    const [consent, other] = [new ConsentStore(file), new ConsentStore(file)]
+    const sent = new SentMessages(path.join(services.data, 'sms-sent.sqlite'))
+    const carried: Outgoing[] = []
+    const carrier = {
+      async carry(outgoing: Outgoing) {
+        carried.push(outgoing)
+        return ''
+      },
+    }
+    const options = smsOptions.parse({ provider: { twilio: { authToken: 'x', publicUrl: 'https://a.example' } } })
+    const outbound = new Outbound({ services, options, consent, sent, carrier })
+    const event = { type: 'sms.outgoing', from: ours, to: person, body: 'news', media: [] } as const
+    const record = { event } as unknown as Parameters<typeof outbound.carry>[0]
+    // The clock stands still: no time makes it look again.
+    jest.useFakeTimers()
+    try {
+      await outbound.carry(record)
+      expect(outbound.refuses(event)).toBe(false)
+      other.record(person, ours, { stopped: true, source: 'STOP' })
+      await outbound.carry(record)
+      expect(carried).toHaveLength(1)
+      for (const store of [consent, other, sent]) store.close()
+    } finally {
+      jest.useRealTimers()
+    }
+  })
+
+  test('it can be closed right after it was asked', () => {
+    jest.useFakeTimers()
+    try {
+      using temporary = temporaryFolder()
+      const store = new ConsentStore(path.join(temporary.folder, 'sms-consent.sqlite'))
+      expect(store.stopped(person, ours)).toBe(false)
+      store.close()
+      jest.runAllTimers()
+    } finally {
+      jest.useRealTimers()
+    }
   })
 
   test('a file that is none is refused with its name', () => {

@@ -23,6 +23,62 @@ function recorder() {
   return { seen, application }
 }
 
+/** The head of a request that nobody has signed, but for the length of its body. */
+const postHead = [
+  'POST /sms HTTP/1.1',
+  'host: a',
+  'content-type: application/x-www-form-urlencoded',
+  'x-twilio-signature: x',
+]
+
+describe('how it comes', () => {
+  /** As Twilio signs it. */
+  function signed(parameters: Readonly<Record<string, string>>, more: readonly string[] = []) {
+    const body = new URLSearchParams(parameters).toString()
+    const signature = getExpectedTwilioSignature(token, `${publicUrl}/sms`, parameters)
+    const lines = [...postHead.slice(0, 3), `x-twilio-signature: ${signature}`, ...more]
+    return { lines, body }
+  }
+
+  test('in pieces, wherever it is cut', async () => {
+    await using sms = await startSms(echo)
+    const { hostname, port } = sms.url
+    for (const part of [0, 0.3, 0.6, 0.9, 0.99]) {
+      const { lines, body } = signed(message('cut'))
+      const text = [...lines, `content-length: ${body.length}`, 'connection: close', '', body].join('\r\n')
+      const at = Math.floor(text.length * part)
+      const socket = connect({ host: hostname, port: Number(port), noDelay: true })
+      let answer = ''
+      socket.on('data', (chunk: Buffer) => (answer += String(chunk)))
+      // One after the other: each piece is read for itself.
+      await once(socket, 'connect')
+      await new Promise((resolve) => socket.write(text.slice(0, at), resolve))
+      await sms.post(message('in between'))
+      socket.write(text.slice(at))
+      await once(socket, 'close')
+      expect(answer).toContain('<Message>you wrote: cut</Message>')
+    }
+  })
+
+  test('chunked, without a length', async () => {
+    await using sms = await startSms(echo)
+    const { lines, body } = signed(message('chunked'), ['transfer-encoding: chunked', 'connection: close'])
+    const chunks = [body.slice(0, 10), body.slice(10)].map((text) => `${text.length.toString(16)}\r\n${text}\r\n`)
+    expect(await raw(sms.url, [...lines, '', `${chunks.join('')}0\r\n\r\n`])).toContain('you wrote: chunked')
+  })
+
+  test('many in one segment: each has its answer, in their order', async () => {
+    await using sms = await startSms(echo)
+    const texts = Array.from({ length: 20 }, (_, index) => {
+      const { lines, body } = signed(message(`number ${index}`), index === 19 ? ['connection: close'] : [])
+      return [...lines, `content-length: ${body.length}`, '', body].join('\r\n')
+    })
+    const answer = await raw(sms.url, [texts.join('')])
+    const numbers = Array.from(answer.matchAll(/you wrote: number (\d+)/g), ([, number]) => Number(number))
+    expect(numbers).toEqual(texts.map((_, index) => index))
+  })
+})
+
 describe('who is believed', () => {
   test('a message that Twilio has signed is answered with the reply as TwiML', async () => {
     await using sms = await startSms(echo)
@@ -66,6 +122,17 @@ describe('who is believed', () => {
       consent: '',
     } satisfies SmsMessage)
     expect(structuredClone(seen)).toEqual(seen)
+  })
+
+  test('whatever the other parameters are called, they are part of what is signed', async () => {
+    await using sms = await startSms(echo)
+    const others = { 10: 'ten', 9: 'nine', a: '1', A: '2', 'ä ö': '3', '🙂': '4', '\uffff': '5', constructor: '6' }
+    const parameters = message('odd', others)
+    Object.defineProperty(parameters, '__proto__', { value: '7', enumerable: true })
+    expect((await sms.post(parameters)).status).toBe(200)
+    const { constructor: _, ...fewer } = parameters
+    const body = new URLSearchParams(fewer).toString()
+    expect((await sms.post(parameters, { body })).status).toBe(403)
   })
 
   test('each token of a list is believed while the token is being replaced, and no other', async () => {
@@ -222,14 +289,8 @@ describe('what is refused', () => {
     await using sms = await startSms(echo, { options: { maxBodySize: '2KiB' } })
     const parameters = message('x'.repeat(4000))
     expect((await sms.post(parameters)).status).toBe(413)
-    const lines = [
-      'POST /sms HTTP/1.1',
-      'host: a',
-      'content-type: application/x-www-form-urlencoded',
-      'x-twilio-signature: x',
-    ]
     const chunk = `1000\r\n${'x'.repeat(0x1000)}\r\n`
-    const answer = await raw(sms.url, [...lines, 'transfer-encoding: chunked', '', chunk.repeat(3)])
+    const answer = await raw(sms.url, [...postHead, 'transfer-encoding: chunked', '', chunk.repeat(3)])
     expect(answer).toMatch(/^HTTP\/1\.1 413 /)
   })
 
@@ -252,6 +313,12 @@ describe('what is refused', () => {
     await once(socket, 'close')
     expect(answer).toMatch(/^HTTP\/1\.1 408 /)
     socket.destroy()
+  })
+
+  test.each([[[]], [['content-length: 0']]])('no body at all %j: 403, at once', async (length) => {
+    await using sms = await startSms(echo, { options: { bodyTimeout: '100s' } })
+    const answer = await raw(sms.url, [...postHead, ...length, 'connection: close', '', ''])
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /)
   })
 
   test('a peer that leaves in the middle of its body leaves nothing behind', async () => {
