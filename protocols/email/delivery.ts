@@ -1,9 +1,10 @@
 /** One message to all of its recipients, and the one answer that its sender gets. */
 import type { Connection, Outcome, Services, Unrouted } from '../../src/asgi/adapter.ts'
 import { Chain, type Linked } from '../../src/runtime/chain.ts'
+import { Deadline, Deadlines } from '../../src/runtime/deadlines.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
+import { settled as atOnce } from '../../src/runtime/settled.ts'
 import { answers, type SmtpAnswer } from './answers.ts'
-import { Deadline, Deadlines } from './deadlines.ts'
 import { Fate, handled, type Handling, type Waiter } from './handling.ts'
 import { messageOf, type Reading } from './message.ts'
 import type { Sight } from './parse.ts'
@@ -210,7 +211,7 @@ class Answering implements Waiter {
   settled(): void {
     if (--this.#left > 0) return
     // Not in the middle of the application's last step: the answer has the parser go on with the next command.
-    queueMicrotask(() => {
+    void atOnce.then(() => {
       if (!this.#isAnswered) this.#answer()
       this.#answerer.released()
     })

@@ -1,8 +1,8 @@
 /** Our hooks as smtp-server calls them: each is answered exactly once, and in time, whatever happens in it. */
 import type { SMTPServerOptions } from 'smtp-server'
 import type { Log } from '../../src/asgi/context.ts'
+import { Deadline, Deadlines } from '../../src/runtime/deadlines.ts'
 import { SmtpAnswer, answers } from './answers.ts'
-import { Deadline, Deadlines } from './deadlines.ts'
 import type { EmailOptions } from './options.ts'
 import type { Peer, Peers } from './peers.ts'
 import { ClientGone, type DataReader } from './receive-data.ts'

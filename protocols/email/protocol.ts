@@ -10,8 +10,6 @@ export const email: ProtocolDefinition<EmailProtocol, EmailOptions> = {
   name: 'email',
   options: emailOptions,
   delivery: ['stored', 'handled'],
-  processesNote:
-    'a mail that comes again is recognised by the process that had it before, and handled again by another',
   routers: [emailToRouterDefinition],
   load: () => import('./adapter.ts'),
   loadClient: () => import('./client.ts'),

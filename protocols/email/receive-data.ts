@@ -1,7 +1,8 @@
 /** One message while it comes in: what smtp-server writes it into, within every limit, and what is answered when it breaks one. */
 import { EventEmitter } from 'node:events'
+import { Deadline, Deadlines } from '../../src/runtime/deadlines.ts'
+import { settled } from '../../src/runtime/settled.ts'
 import { answers, type SmtpAnswer } from './answers.ts'
-import { Deadline, Deadlines } from './deadlines.ts'
 import { LineEnds, normaliseLineEnds } from './line-ends.ts'
 import { MessageBuffer, type Spool } from './spool.ts'
 
@@ -161,7 +162,7 @@ export class DataReader extends EventEmitter {
     this.#stop()
     const message = this.#whole(fault)
     // The parser is not done with it yet.
-    queueMicrotask(() => this.#taker?.message(message))
+    void settled.then(() => this.#taker?.message(message))
   }
 
   #whole(fault: string | undefined): Buffer {
@@ -183,7 +184,7 @@ export class DataReader extends EventEmitter {
     if (this.#over) return
     this.#stop()
     this.#giveBack()
-    queueMicrotask(() => this.#taker?.failed(error))
+    void settled.then(() => this.#taker?.failed(error))
   }
 
   #giveBack(): void {

@@ -74,6 +74,16 @@ function lineOf(start: string, text: string): string {
   return `${start}${text.replace(controls, ' ')}`.trimEnd() + '\r\n'
 }
 
+/** A reply's text, and the line that it makes. */
+interface Line {
+  readonly code: number
+  readonly data: string
+  readonly line: string
+}
+
+/** The last one that was no refusal, by the package's word for what it answers, or else by its code: most say the same each time. */
+const lines = new Map<string | number, Line>()
+
 type Handler = NonNullable<ReturnType<InstanceType<typeof SMTPConnection>['_getHandler']>>
 
 /** What the package finds by a name that it puts together each time. */
@@ -82,6 +92,9 @@ const handlers = new Map(
     .filter(([name]) => name.startsWith('handler_'))
     .map(([name, { value }]) => [name.slice('handler_'.length), value as Handler]),
 )
+
+/** The three commands of every transaction, by how they begin. */
+const ofEach = new Map(['MAIL ', 'RCPT ', 'DATA'].map((start) => [start, handlers.get(start.trimEnd())]))
 
 type Parsed = ReturnType<InstanceType<typeof SMTPConnection>['_parseAddressCommand']>
 
@@ -100,9 +113,34 @@ export class EmailConnection extends SMTPConnection implements Corked {
     const { options, reading } = this._server as EmailServer // which made this connection
     const parser = new EmailParser({ maxCommandLength: options.maxCommandLength }, reading)
     // Its text is asked for many times.
-    parser.oncommand = (command, callback) => this._onCommand(command.toString() as unknown as Buffer, callback)
+    parser.oncommand = (command, callback) => this.#onCommand(command.toString(), callback)
     parser.on('error', (error) => this.send(421, `Error: ${error.message}`))
     return parser
+  }
+
+  /**
+   * As `_onCommand`, of whose questions only these have more than one answer for the commands of a transaction: the others are of
+   * LMTP, of who signs in, and of what begins like a request of HTTP.
+   */
+  #onCommand(command: string, callback: (() => void) | undefined): void {
+    const handler = ofEach.get(command.length === 4 ? command : command.slice(0, 5))
+    const isOpen = this._ready && !this._upgrading && !this._server._closeTimeout && this.hostNameAppearsAs
+    if (!handler || !callback || !isOpen) return super._onCommand(command as unknown as Buffer, callback)
+    let isDone = false
+    const done = () => {
+      isDone = true
+      this._handlerPending = false
+      this._whenWritable(callback)
+    }
+    this._handlerPending = true
+    try {
+      handler.call(this, command as unknown as Buffer, done)
+    } catch (error) {
+      this.emit('error', error)
+      if (isDone) return
+      this.answer(answers.failed())
+      done()
+    }
   }
 
   /**
@@ -111,6 +149,9 @@ export class EmailConnection extends SMTPConnection implements Corked {
    */
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
     this.#replies++
+    const known = lines.get(context || code)
+    if (known?.data === data && known?.code === code && context !== false && !this._upgrading)
+      return this.#say(known.line)
     const hasOwnCode = typeof data === 'string' && ownCode.test(data)
     const said = hasOwnCode ? false : context
     // What closes the connection, and what leaves for TLS, is written at once, and in its place.
@@ -151,6 +192,11 @@ export class EmailConnection extends SMTPConnection implements Corked {
     let text = lineOf(`${code} ${between}`, Array.isArray(data) ? last : (data ?? ''))
     for (const line of before) text = lineOf(`${code}-${between}`, line) + text
     if (code >= 400) this.session.error = text.trimEnd()
+    else if (typeof data === 'string' && context !== false) lines.set(context ?? code, { code, data, line: text })
+    this.#say(text)
+  }
+
+  #say(text: string): void {
     if (this.#text === '') corker.add(this)
     this.#text += text
   }

@@ -5,7 +5,7 @@ import { SignalboxError } from '../../../src/runtime/errors.ts'
 import { EmailConsumer } from '../../../protocols/email/consumer.ts'
 import { EmailToRouter } from '../../../protocols/email/router.ts'
 import type { EmailProtocol } from '../../../protocols/email/scope.ts'
-import { mailText, recorder, serve, type Received } from './support.ts'
+import { held, mailText, recorder, serve, type Received } from './support.ts'
 
 /** Two rules, for `a@` and for everybody else at support.org. */
 function twoRules(first: Application<EmailProtocol>, second: Application<EmailProtocol>) {
@@ -18,18 +18,13 @@ function twoRules(first: Application<EmailProtocol>, second: Application<EmailPr
 const both = ['a@support.org', 'b@support.org']
 
 test('250 comes when the application has handled the message, not before', async () => {
-  const handling = Promise.withResolvers<void>()
-  const started = Promise.withResolvers<void>()
-  const { router } = recorder(() => {
-    started.resolve()
-    return handling.promise
-  })
+  const { router, started, go } = held()
   await using served = await serve(router)
   const client = await served.connect()
   const reply = client.mail(mailText())
-  await started.promise
+  await started
   expect(client.pending).toBe(0)
-  handling.resolve()
+  go()
   expect(await reply).toMatch(/^250/)
   client.end()
 })
@@ -187,39 +182,42 @@ test('two recipients with two rules are two scopes, each with its own applicatio
   client.end()
 })
 
-test('when one of two raises, the resend is handled only by the one that raised', async () => {
+/** Two rules; the second one's application raises until it is repaired. */
+function halfBroken() {
   let isBroken = true
   const a = recorder()
   const b = recorder(() => {
     if (isBroken) throw new Error('broken')
   })
-  await using served = await serve(twoRules(a.app, b.app))
+  const handled = () => [a.received.length, b.received.length]
+  return { router: twoRules(a.app, b.app), handled, repair: () => (isBroken = false) }
+}
+
+test('when one of two raises, the resend is handled only by the one that raised', async () => {
+  const { router, handled, repair } = halfBroken()
+  await using served = await serve(router)
   const client = await served.connect()
   const text = mailText()
   expect(await client.mail(text, both)).toMatch(/^451/)
-  isBroken = false
+  repair()
   expect(await client.mail(text, both)).toMatch(/^250/)
   expect(await client.mail(text, both)).toMatch(/^250/)
-  expect([a.received.length, b.received.length]).toEqual([1, 2])
+  expect(handled()).toEqual([1, 2])
   client.end()
 })
 
 test('the same, when the message has no Message-ID', async () => {
-  let isBroken = true
-  const a = recorder()
-  const b = recorder(() => {
-    if (isBroken) throw new Error('broken')
-  })
-  await using served = await serve(twoRules(a.app, b.app))
+  const { router, handled, repair } = halfBroken()
+  await using served = await serve(router)
   const client = await served.connect()
   const text = mailText({ 'Message-ID': '' })
   expect(await client.mail(text, both)).toMatch(/^451/)
-  isBroken = false
+  repair()
   expect(await client.mail(text, both)).toMatch(/^250/)
-  expect([a.received.length, b.received.length]).toEqual([1, 2])
+  expect(handled()).toEqual([1, 2])
   // And then it is a new one: an alarm that is sent twice is two alarms.
   expect(await client.mail(text, both)).toMatch(/^250/)
-  expect([a.received.length, b.received.length]).toEqual([2, 3])
+  expect(handled()).toEqual([2, 3])
   client.end()
 })
 
@@ -311,25 +309,20 @@ test('by choice every copy is handled', async () => {
 })
 
 test('a resend while the first one is still handled waits for it', async () => {
-  const handling = Promise.withResolvers<void>()
-  const started = Promise.withResolvers<void>()
-  const { router, received } = recorder(() => {
-    started.resolve()
-    return handling.promise
-  })
+  const { router, received, started, go } = held()
   await using served = await serve(router)
   const text = mailText()
   const first = await served.connect()
   await first.envelope()
   await first.command('DATA')
   await first.write(`${text}\r\n.\r\n`)
-  await started.promise
+  await started
   // It leaves without its answer, and so has to send it again.
   first.reset()
   await first.closed
   const second = await served.connect()
   const reply = second.mail(text)
-  handling.resolve()
+  go()
   expect(await reply).toMatch(/^250/)
   expect(received).toHaveLength(1)
   second.end()

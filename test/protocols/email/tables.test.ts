@@ -1,10 +1,9 @@
 /** The tables that the listener keeps: what they count, and that they stay bounded. */
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import { BlockList } from 'node:net'
 import fc from 'fast-check'
 import { answers } from '../../../protocols/email/answers.ts'
 import { ClientRates } from '../../../protocols/email/client-rates.ts'
-import { Deadline, Deadlines } from '../../../protocols/email/deadlines.ts'
 import { Fate, handled } from '../../../protocols/email/handling.ts'
 import { ReplyLimit } from '../../../protocols/email/reply-limit.ts'
 import { Seen } from '../../../protocols/email/seen.ts'
@@ -231,49 +230,5 @@ describe('what becomes of a message', () => {
     fate.settle({ kind: 'failed', answer: answers.failed() })
     fate.tell({ settled: () => told.push(`late: ${fate.handling?.kind}`) })
     expect(told).toEqual(['first: handled', 'late: handled'])
-  })
-})
-
-describe('deadlines', () => {
-  beforeEach(() => void jest.useFakeTimers({ doNotFake: ['queueMicrotask', 'nextTick'] }))
-  afterEach(() => void jest.useRealTimers())
-
-  test('tell what is late, each once and in the order of their beginning, and not what has ended', () => {
-    const late: string[] = []
-    const deadlines = new Deadlines(100)
-    const [a, b, c] = ['a', 'b', 'c'].map((name) => new Deadline(() => void late.push(name))) as [
-      Deadline,
-      Deadline,
-      Deadline,
-    ]
-    deadlines.begin(a)
-    jest.advanceTimersByTime(40)
-    deadlines.begin(b)
-    deadlines.begin(c)
-    jest.advanceTimersByTime(40)
-    expect(late).toEqual([])
-    deadlines.end(b)
-    jest.advanceTimersByTime(20)
-    expect(late).toEqual(['a'])
-    jest.advanceTimersByTime(40)
-    expect(late).toEqual(['a', 'c'])
-    deadlines.end(c)
-    expect(deadlines.size).toBe(0)
-    deadlines.begin(a)
-    jest.advanceTimersByTime(100)
-    expect(late).toEqual(['a', 'c', 'a'])
-  })
-
-  test('that begin when one is told are the next', () => {
-    let times = 0
-    const deadlines = new Deadlines(100)
-    const again: Deadline = new Deadline(() => {
-      if (++times < 3) deadlines.begin(again)
-    })
-    deadlines.begin(again)
-    jest.advanceTimersByTime(250)
-    expect(times).toBe(2)
-    jest.advanceTimersByTime(1000)
-    expect([times, deadlines.size]).toEqual([3, 0])
   })
 })
