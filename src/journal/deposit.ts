@@ -1,6 +1,7 @@
 /** Those who wait for records to be on disk: each is told, and what is new becomes an entry of the dispatcher. */
 import type { Accepted, Depositor } from '../asgi/delivery.ts'
 import type { Entry } from './entry.ts'
+import { elsewhere } from './messages.ts'
 import { acceptedOf, type Caller } from './outbox.ts'
 
 /** What is on disk now and was not before. */
@@ -22,7 +23,7 @@ export class Deposit implements Caller {
   stored(ids: readonly number[], at: number): void {
     const id = ids[at] ?? 0
     if (id > 0) this.#take(this.#entry, id)
-    this.#depositor.stored(Math.abs(id))
+    this.#depositor.stored(id === -elsewhere ? 0 : Math.abs(id))
   }
 
   refused(error: unknown): void {

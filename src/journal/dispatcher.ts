@@ -6,9 +6,10 @@ import { bury } from './bury.ts'
 import { encode } from './codec.ts'
 import { Deposit, Deposits } from './deposit.ts'
 import { Entry } from './entry.ts'
-import type { Journal, JournalWatcher } from './journal.ts'
-import type { EncodedRecord, WaitingRow } from './messages.ts'
+import type { Journal } from './journal.ts'
+import type { EncodedRecord, JournalWatcher, WaitingRow } from './messages.ts'
 import { type Place, Places } from './places.ts'
+import { Queues } from './queues.ts'
 import { Turns } from './turns.ts'
 
 export interface DispatcherParts extends Pick<AttemptsParts, 'log' | 'options' | 'target' | 'resolve'> {
@@ -20,6 +21,10 @@ export interface DispatcherParts extends Pick<AttemptsParts, 'log' | 'options' |
 export interface DispatcherLimits {
   /** Beyond this many the rest stays on disk until there is room; and so do those that wait for another attempt. */
   readonly entries: number
+  /** How many of one lane that goes out are in memory: one that stands still leaves room for the others. */
+  readonly lane: number
+  /** How many of those behind them are known by their ids; of more, none is read before these are fewer. */
+  readonly ids: number
   /** How many are taken from there at once. */
   readonly page: number
   /** Bytes of those that wait for their turn, and again of those that are handled. */
@@ -32,6 +37,8 @@ export interface DispatcherLimits {
 
 const defaultLimits: DispatcherLimits = {
   entries: 50_000,
+  lane: 100,
+  ids: 1_000_000,
   page: 2000,
   bytes: 64 * 1024 * 1024,
   pause: 5000,
@@ -49,6 +56,7 @@ export class Dispatcher implements JournalWatcher {
   readonly #turns: Turns
   readonly #attempts: Attempts
   readonly #backlog: Backlog
+  readonly #queues: Queues
   readonly #waiters = new Map<number, PromiseWithResolvers<void>>()
   #stopped = false
   #idle: PromiseWithResolvers<void> | undefined
@@ -74,6 +82,7 @@ export class Dispatcher implements JournalWatcher {
       resume: (row) => this.#resume(row),
       revive: (row) => this.#revive(row),
     })
+    this.#queues = new Queues({ ...this.#limits, ...parts, resume: (row) => this.#hold(this.#known(row), row.due) })
   }
 
   /** How many attempts are under way. */
@@ -135,6 +144,7 @@ export class Dispatcher implements JournalWatcher {
     this.#turns.stop()
     this.#attempts.stop()
     this.#backlog.stop()
+    this.#queues.stop()
     for (const { timer } of this.#entries.values()) clearTimeout(timer)
     for (const id of this.#waiters.keys()) if (!this.#entries.get(id)?.isRunning) this.#tell(id)
   }
@@ -205,6 +215,7 @@ export class Dispatcher implements JournalWatcher {
   }
 
   #add(entry: Entry): void {
+    if (!this.#queues.enter(entry)) return
     this.#entries.set(entry.id, entry)
     this.#turns.add(entry)
   }
@@ -249,6 +260,7 @@ export class Dispatcher implements JournalWatcher {
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.id)
+    this.#queues.leave(entry)
     if (!entry.isRunning) this.#tell(entry.id)
   }
 
@@ -275,7 +287,7 @@ export class Dispatcher implements JournalWatcher {
   }
 
   get #hasRoom(): boolean {
-    return this.#wanting < this.#limits.entries && !this.#stopped
+    return this.#wanting < this.#limits.entries && this.#queues.hasRoom && !this.#stopped
   }
 
   #refill(): void {
@@ -292,11 +304,17 @@ export class Dispatcher implements JournalWatcher {
   }
 
   #resume(row: WaitingRow): void {
+    if (this.#entries.has(row.id)) return
     const entry = this.#known(row)
+    if (this.#queues.enter(entry)) this.#hold(entry, row.due)
+  }
+
+  /** It may be that it waits for its next attempt. */
+  #hold(entry: Entry, due: number): void {
     const { rule, lane } = entry
-    const wait = row.due - Date.now()
-    if (wait <= 0 || (rule.direction === 'out' && this.#turns.isTaken(lane))) return this.#add(entry)
+    const wait = due - Date.now()
     this.#entries.set(entry.id, entry)
+    if (wait <= 0 || (rule.direction === 'out' && this.#turns.isTaken(lane))) return this.#turns.add(entry)
     if (rule.direction === 'out') this.#turns.reserve(lane)
     this.#park(entry, wait)
   }

@@ -3,15 +3,16 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { reason } from '../runtime/errors.ts'
+import { takeOverKeys } from './keys.ts'
 
 /** 'sbxj': tells a journal from any other SQLite file. */
 const applicationId = 0x73_62_78_6a
-const schemaVersion = 2
-/** The one before it had no parcels. */
-const olderVersion = 1
+const schemaVersion = 3
+/** The first one had no parcels, and both before this one a row a key. */
+const olderVersions = [1, 2]
 
 /** Milliseconds that the worker waits for a lock that somebody else has on the file. */
-const busyTimeout = 500
+export const busyTimeout = 500
 /** Pages that the write-ahead log takes before it is written back: what is handled soon is never written twice. */
 const checkpointPages = 4000
 /** Bytes that it keeps once it was written back. */
@@ -50,11 +51,18 @@ const parcelTables = `
     bits BLOB NOT NULL
   ) STRICT;`
 
+/** Keys with their records, as key-segment.ts has them: a log of which the last row grows until it is full. */
+const keyTable = `
+  CREATE TABLE known (
+    number INTEGER PRIMARY KEY,
+    entries BLOB NOT NULL
+  ) STRICT;`
+
 /**
  * What waits and what is dead are two tables, so that a record that is handled at once touches no index. The blobs stand last:
  * a list does not read them.
  */
-const schema = `${parcelTables}
+const schema = `${parcelTables} ${keyTable}
   CREATE TABLE waiting (${columns}) STRICT;
   CREATE TABLE dead (${columns}) STRICT;
   CREATE INDEX dead_by_age ON dead (died);
@@ -63,11 +71,6 @@ const schema = `${parcelTables}
     uses INTEGER NOT NULL,
     data BLOB NOT NULL
   ) STRICT;
-  CREATE TABLE keys (
-    key TEXT PRIMARY KEY,
-    id INTEGER NOT NULL,
-    at INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID;
   CREATE TABLE places (
     id INTEGER PRIMARY KEY,
     direction TEXT NOT NULL,
@@ -153,7 +156,7 @@ function check(database: DatabaseSync): string | undefined {
   if (owner !== applicationId)
     return `it is no journal: its application_id is ${String(owner)}, expected ${applicationId}`
   const version = number(database, 'user_version')
-  if (version !== schemaVersion && version !== olderVersion)
+  if (version !== schemaVersion && !olderVersions.includes(Number(version)))
     return `its schema has version ${String(version)}, expected ${schemaVersion}`
   const row = database.prepare('PRAGMA quick_check(1)').get()
   const found = row && Object.values(row)[0]
@@ -162,8 +165,11 @@ function check(database: DatabaseSync): string | undefined {
 
 /** What an older version wrote is there afterwards. */
 function renew(database: DatabaseSync): void {
-  if (number(database, 'user_version') === schemaVersion) return
-  database.exec(`BEGIN; ${parcelTables} PRAGMA user_version = ${schemaVersion}; COMMIT;`)
+  const version = number(database, 'user_version')
+  if (version === schemaVersion) return
+  database.exec(`BEGIN IMMEDIATE; ${version === 1 ? parcelTables : ''} ${keyTable}`)
+  takeOverKeys(database)
+  database.exec(`PRAGMA user_version = ${schemaVersion}; COMMIT;`)
 }
 
 function number(database: DatabaseSync, pragma: string): unknown {

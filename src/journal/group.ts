@@ -1,6 +1,7 @@
 /** Group commit: what several turns of the main thread brought, in one transaction, and the answer to all of it. */
 import { type ErrorCode, SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { resultCode } from './file.ts'
+import { namesIn } from './keys.ts'
 import type { Answer, Batch, CallOutcomes, EncodedRecord, Failure, Note, Outcome, Parcel } from './messages.ts'
 import { unpack } from './parcel.ts'
 import type { JournalStore } from './store.ts'
@@ -19,7 +20,24 @@ export function commitGroup(store: JournalStore, batches: readonly Batch[]): Com
   const parcels = batches.flatMap(({ parcel }) => parcel ?? [])
   const notes = batches.flatMap((batch) => batch.notes ?? [])
   if (parcels.length === 0 && notes.length === 0 && !batches.some(({ probe }) => probe)) return undefined
+  const { siblings } = store
+  const names = siblings && namesIn(parcels)
+  if (!siblings || !names?.size) return commit(store, parcels, notes)
   try {
+    return commit(store, parcels, notes, () => siblings.claim(names))
+  } finally {
+    siblings.release()
+  }
+}
+
+function commit(
+  store: JournalStore,
+  parcels: readonly Parcel[],
+  notes: readonly Notes[],
+  prepare?: () => void,
+): Committed {
+  try {
+    prepare?.()
     return store.write(() => answer(keepAll(store, parcels), noteAll(store, notes)))
   } catch (error) {
     if (!isFileTrouble(error)) return apart(store, parcels, notes)
@@ -56,7 +74,7 @@ function acceptAll(store: JournalStore, calls: readonly EncodedRecord[][]): Call
       return store.accept(records, now)
     } catch (error) {
       // Refused before anything was changed; the others of the group go on.
-      if (hasCode(error, 'journal_full')) return failureOf(error)
+      if (hasCode(error, 'journal_full') || hasCode(error, 'journal_failed')) return failureOf(error)
       throw error
     }
   })

@@ -12,6 +12,7 @@ import type {
   Counts,
   EncodedRecord,
   FailedAttempt,
+  JournalWatcher,
   LastAttempt,
   ListedRecord,
   ListFilter,
@@ -19,6 +20,7 @@ import type {
   Ready,
   Selection,
   ShownRecord,
+  SiblingPlace,
   WaitingRow,
 } from './messages.ts'
 import { deadNote, failedNote, Notes } from './notes.ts'
@@ -29,14 +31,8 @@ import { inTime, Thread } from './thread.ts'
 export interface JournalSettings extends Pick<JournalOptions, 'maxSize' | 'deadLetterAge' | 'dedupeWindow'> {
   /** The data folder; made when it does not exist. */
   readonly folder: string
-}
-
-/** Who is told what people do. */
-export interface JournalWatcher {
-  /** A person has these dead letters tried again: they wait now, due at once. */
-  retried(rows: readonly WaitingRow[]): void
-  /** A person has taken these out: they are not to be tried. */
-  discarded(ids: readonly number[]): void
+  /** Which of several processes this is; left out: there are no others, and what they knew is not asked for. */
+  readonly sibling?: SiblingPlace | undefined
 }
 
 /** Milliseconds for which notes wait for something that they can be written together with. */
@@ -246,8 +242,8 @@ export class Journal implements AsyncDisposable {
   }
 
   #start(): void {
-    const { folder, maxSize, deadLetterAge, dedupeWindow } = this.#settings
-    const start = { folder, limits: { maxSize, deadLetterAge, dedupeWindow }, answered: this.#lastId }
+    const { folder, sibling, maxSize, deadLetterAge, dedupeWindow } = this.#settings
+    const start = { folder, sibling, limits: { maxSize, deadLetterAge, dedupeWindow }, answered: this.#lastId }
     this.#thread = new Thread(start, {
       onReady: (ready) => this.#onReady(ready),
       onAnswer: (answer) => this.#onAnswer(answer),
@@ -255,7 +251,7 @@ export class Journal implements AsyncDisposable {
     })
   }
 
-  #onReady({ damaged, notes, lastId }: Ready): void {
+  #onReady({ damaged, notes, lastId, kept }: Ready): void {
     if (damaged) this.#log.error(damaged, 'the journal was damaged: its file is set aside, and a new one begun')
     this.#lastId = lastId
     this.#notes.begin(notes)
@@ -267,6 +263,7 @@ export class Journal implements AsyncDisposable {
     this.#refused = false
     this.#post(this.#notes.again())
     this.#send()
+    if (kept) this.#watcher?.retried(kept)
   }
 
   #onAnswer(answer: Answer): void {

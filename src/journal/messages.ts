@@ -159,18 +159,21 @@ export type Ask =
 export interface Parcel {
   /** How many records each call has. */
   readonly calls: readonly number[]
-  /** What records of one connection have in common, its head: direction, protocol, route, lane, peer. */
+  /** Three texts a place: direction, protocol, route. */
+  readonly places: readonly string[]
+  /** What records of one connection have in common is their head. Two texts a head: lane and peer. */
   readonly texts: readonly string[]
-  /** Two numbers a head: the bytes of its scope, and of the start of its events. */
-  readonly sizes: readonly number[]
+  /**
+   * Five numbers a head: its place, the bytes of its scope, and of the start of its events; where the body of its records begins, or
+   * -1 when they have none, and its bytes.
+   */
+  readonly heads: readonly number[]
   /** Two numbers a record: its head, and the bytes of its event after the start. */
   readonly rows: Uint32Array<ArrayBuffer>
   readonly keys: readonly string[]
   /** Two numbers a key: its record, and 1 where that may repeat. */
   readonly keyed: readonly number[]
-  /** Three numbers for a record with a body: which, and where its body begins and ends. */
-  readonly bodies: readonly number[]
-  /** Each event, before the first of a head its scope and start, and behind it its body, unless that is there already. */
+  /** Each event, and before the first of a head its scope, start and body, unless another head has had that body. */
   readonly bytes: Uint8Array<ArrayBuffer>
 }
 
@@ -219,6 +222,17 @@ export type Reply =
   | { readonly number: number; readonly value: unknown }
   | { readonly number: number; readonly failure: Failure }
 
+/** The number of a record that is in the journal of another process of the data folder. */
+export const elsewhere = Number.MAX_SAFE_INTEGER
+
+/** Which of several processes has this journal. */
+export interface SiblingPlace {
+  /** The data folder of all of them. */
+  readonly data: string
+  /** From 1. */
+  readonly number: number
+}
+
 /** The journal is open. */
 export interface Ready {
   readonly kind: 'ready'
@@ -227,10 +241,20 @@ export interface Ready {
   readonly lastId: number
   /** The damaged file that was set aside, and what is wrong with it. */
   readonly damaged?: { readonly file: string; readonly reason: string } | undefined
+  /** What was never answered and is kept, because another process may have answered for it. */
+  readonly kept?: readonly WaitingRow[]
 }
 
 /** How a worker begins: what it found, or why it could not open the journal. */
 export type Hello = Ready | { readonly kind: 'failed'; readonly failure: Failure }
+
+/** Who is told what people do. */
+export interface JournalWatcher {
+  /** These are to be tried, and wait now: a person has dead letters tried again, or they were stored when the worker ended. */
+  retried(rows: readonly WaitingRow[]): void
+  /** A person has taken these out: they are not to be tried. */
+  discarded(ids: readonly number[]): void
+}
 
 /** What a worker is started with. */
 export interface Start {
@@ -238,6 +262,8 @@ export interface Start {
   readonly limits: Limits
   /** Records above this id were never answered, and so they are no records: undefined at the first start. */
   readonly answered?: number | undefined
+  /** Undefined: there are no other processes. */
+  readonly sibling?: SiblingPlace | undefined
 }
 
 export interface Limits {

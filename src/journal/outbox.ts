@@ -2,7 +2,7 @@
 import type { Accepted } from '../asgi/delivery.ts'
 import type { SignalboxError } from '../runtime/errors.ts'
 import { errorOf } from './group.ts'
-import type { Answer, Ask, Batch, EncodedRecord, Outcome } from './messages.ts'
+import { type Answer, type Ask, type Batch, elsewhere, type EncodedRecord, type Outcome } from './messages.ts'
 import { Packer } from './parcel.ts'
 
 /** Who waits for the records of one call to be on disk: one of the two is called, once. */
@@ -118,7 +118,7 @@ function allFrom(first: number, callers: readonly Caller[]): Exclude<Outcome, nu
 }
 
 export function acceptedOf(id: number): Accepted {
-  return id > 0 ? { id, known: false } : { id: -id, known: true }
+  return id > 0 ? { id, known: false } : { id: id === -elsewhere ? undefined : -id, known: true }
 }
 
 /** Whether anything of a parcel is new. */

@@ -1,11 +1,13 @@
 /** Records on their way to the worker: what many of them say alike is said once, and the rest is numbers and one piece of memory. */
 import { SignalboxError } from '../runtime/errors.ts'
+import { Kept, type KeptHead, type Span } from './kept.ts'
 import type { EncodedRecord, Parcel } from './messages.ts'
 
 /** Numbers a record. */
 export const rowWidth = 2
-const headTexts = 5
-const headSizes = 2
+const placeTexts = 3
+const headTexts = 2
+const headNumbers = 5
 /** Records that there is room for at first. */
 const firstRows = 2 ** 10
 /** Records that there is room for afterwards. */
@@ -13,16 +15,25 @@ const mostRows = 2 ** 16
 /** What the numbers of a parcel can say, in bytes. */
 const mostBytes = 2 ** 32 - 1
 
+const filler = new Uint8Array(1)
+
+interface KnownHead {
+  readonly number: number
+  readonly place: number
+  readonly scope: Uint8Array
+  readonly body: Uint8Array | undefined
+}
+
 /** Gathers the calls of a turn. */
 export class Packer {
   #calls: number[] = []
+  #places: string[] = []
   #texts: string[] = []
-  #sizes: number[] = []
+  #heads: number[] = []
   /** By what records of one connection share: the start of their events, or their scope. */
-  #heads = new Map<Uint8Array, { readonly number: number; readonly scope: Uint8Array }>()
+  #known = new Map<Uint8Array, KnownHead>()
   #keys: string[] = []
   #keyed: number[] = []
-  #bodies: number[] = []
   #rows = new Uint32Array(firstRows * rowWidth)
   #count = 0
   #parts: Uint8Array[] = []
@@ -44,22 +55,22 @@ export class Packer {
   take(): Parcel {
     const parcel: Parcel = {
       calls: this.#calls,
+      places: this.#places,
       texts: this.#texts,
-      sizes: this.#sizes,
+      heads: this.#heads,
       // No larger than it must be: the worker keeps it until all of them are gone.
       rows: this.#rows.slice(0, this.#count * rowWidth),
       keys: this.#keys,
       keyed: this.#keyed,
-      bodies: this.#bodies,
       bytes: joined(this.#parts, this.#length),
     }
     this.#calls = []
+    this.#places = []
     this.#texts = []
-    this.#sizes = []
-    this.#heads = new Map()
+    this.#heads = []
+    this.#known = new Map()
     this.#keys = []
     this.#keyed = []
-    this.#bodies = []
     // A turn in which very many came is not to be paid for for ever.
     if (this.#count > mostRows) this.#rows = new Uint32Array(firstRows * rowWidth)
     this.#count = 0
@@ -69,15 +80,10 @@ export class Packer {
   }
 
   #addRecord(record: EncodedRecord, bodies: Map<Uint8Array, number> | undefined): void {
-    const { key, mayRepeat, event, body } = record
+    const { key, mayRepeat, event } = record
     const number = this.#count
-    const head = this.#head(record)
+    const head = this.#head(record, bodies)
     this.#put(event)
-    if (body) {
-      const at = bodies?.get(body) ?? this.#put(body)
-      bodies?.set(body, at)
-      this.#bodies.push(number, at, at + body.byteLength)
-    }
     if (key !== undefined) {
       this.#keys.push(key)
       this.#keyed.push(number, mayRepeat ? 1 : 0)
@@ -88,20 +94,35 @@ export class Packer {
     this.#count++
   }
 
-  #head({ direction, protocol, route, lane, peer, scope, start }: EncodedRecord): number {
-    const known = this.#heads.get(start ?? scope)
-    if (known?.scope === scope) {
+  #head(record: EncodedRecord, bodies: Map<Uint8Array, number> | undefined): number {
+    const { scope, start, body, lane, peer } = record
+    const place = this.#place(record)
+    const known = this.#known.get(start ?? scope)
+    if (known?.scope === scope && known.body === body && known.place === place) {
       const at = known.number * headTexts
-      const texts = this.#texts
-      const same = texts[at + 2] === route && texts[at + 3] === lane && texts[at + 4] === peer
-      if (same && texts[at] === direction && texts[at + 1] === protocol) return known.number
+      if (this.#texts[at] === lane && this.#texts[at + 1] === peer) return known.number
     }
-    const number = this.#texts.push(direction, protocol, route, lane, peer) / headTexts - 1
-    this.#sizes.push(scope.byteLength, start ? start.byteLength : 0)
-    this.#heads.set(start ?? scope, { number, scope })
+    const number = this.#texts.push(lane, peer) / headTexts - 1
+    this.#known.set(start ?? scope, { number, place, scope, body })
     this.#put(scope)
     if (start) this.#put(start)
+    let from = -1
+    if (body) {
+      // An empty one takes a byte, so that each has a place of its own.
+      from = bodies?.get(body) ?? this.#put(body.byteLength > 0 ? body : filler)
+      bodies?.set(body, from)
+    }
+    this.#heads.push(place, scope.byteLength, start?.byteLength ?? 0, from, body?.byteLength ?? 0)
     return number
+  }
+
+  /** There are few in one turn, and mostly the one that was last is meant again. */
+  #place({ direction, protocol, route }: EncodedRecord): number {
+    const places = this.#places
+    for (let at = places.length - placeTexts; at >= 0; at -= placeTexts) {
+      if (places[at + 2] === route && places[at + 1] === protocol && places[at] === direction) return at / placeTexts
+    }
+    return places.push(direction, protocol, route) / placeTexts - 1
   }
 
   #put(part: Uint8Array): number {
@@ -114,7 +135,7 @@ export class Packer {
   #demand(records: readonly EncodedRecord[]): void {
     let need = this.#length
     for (const { scope, start, event, body } of records) {
-      need += scope.byteLength + (start?.byteLength ?? 0) + event.byteLength + (body?.byteLength ?? 0)
+      need += scope.byteLength + (start?.byteLength ?? 0) + event.byteLength + (body ? body.byteLength + 1 : 0)
     }
     if (need <= mostBytes) return
     throw new SignalboxError('journal_full', `${need} bytes came at once, expected at most ${mostBytes}`)
@@ -138,75 +159,73 @@ function grown(rows: Uint32Array): Uint32Array<ArrayBuffer> {
   return larger
 }
 
-/** What the records of a connection share, as the worker has it. */
-export interface Head extends Pick<EncodedRecord, 'direction' | 'protocol' | 'route' | 'lane' | 'peer'> {
-  /** Bytes. */
-  readonly scope: number
-  /** Bytes. */
-  readonly start: number
-}
+/** Whose records they are, as the worker has it. */
+export type ParcelPlace = Pick<EncodedRecord, 'direction' | 'protocol' | 'route'>
 
-export function headsOf({ texts, sizes }: Parcel): Head[] {
-  return Array.from({ length: sizes.length / headSizes }, (_, number) => {
-    const at = number * headTexts
-    const [direction, protocol = '', route = '', lane = '', peer = ''] = texts.slice(at, at + headTexts)
-    const [scope = 0, start = 0] = sizes.slice(number * headSizes, (number + 1) * headSizes)
-    return { direction: direction === 'out' ? 'out' : 'in', protocol, route, lane, peer, scope, start }
+export function placesOf({ places }: Parcel): ParcelPlace[] {
+  return Array.from({ length: places.length / placeTexts }, (_, number) => {
+    const [direction, protocol = '', route = ''] = places.slice(number * placeTexts, (number + 1) * placeTexts)
+    return { direction: direction === 'out' ? 'out' : 'in', protocol, route }
   })
 }
 
-/** The calls of a parcel. Records of one call that share a body have the same object. */
+/** The heads of a parcel, with the numbers of its places. */
+export function headsOf({ texts, heads }: Parcel): KeptHead[] {
+  return Array.from({ length: heads.length / headNumbers }, (_, number) => {
+    const at = number * headNumbers
+    const from = heads[at + 3] ?? -1
+    return {
+      place: heads[at] ?? 0,
+      // As the packer laid them; what is no text, whatever the types say, is refused where it is used.
+      lane: texts[number * headTexts] as string,
+      peer: texts[number * headTexts + 1] as string,
+      scope: heads[at + 1] ?? 0,
+      start: heads[at + 2] ?? 0,
+      body: from < 0 ? undefined : { from, size: heads[at + 4] ?? 0 },
+    }
+  })
+}
+
+/** The calls of a parcel. Records that share a body have the same object. */
 export function unpack(parcel: Parcel): EncodedRecord[][] {
-  const { calls, rows, bytes } = parcel
+  const { calls, rows, keys, keyed, bytes } = parcel
+  const places = placesOf(parcel)
   const heads = headsOf(parcel)
-  const shared: { readonly scope: Uint8Array; readonly start: Uint8Array | undefined }[] = []
-  const extras = new Extras(parcel)
-  let offset = 0
-  const next = (size: number): Uint8Array => bytes.subarray(offset, (offset += size))
+  const kept = new Kept(0, 0, { heads, rows })
+  const piece = ([from, to]: readonly [number, number]): Uint8Array => bytes.subarray(from, to)
+  const bodies = new Map<number, Uint8Array>()
+  const shared = new Map<KeptHead, Pick<EncodedRecord, 'scope' | 'start' | 'body'>>()
   let number = 0
+  let nextKey = 0
+  const share = (head: KeptHead, { scope, start }: Span) => {
+    const { body } = head
+    const known = body && (bodies.get(body.from) ?? piece([body.from, body.from + body.size]))
+    if (body && known) bodies.set(body.from, known)
+    const both = { scope: piece(scope), start: head.start > 0 ? piece(start) : undefined, body: known }
+    shared.set(head, both)
+    return both
+  }
   return calls.map((count) => {
-    const bodies = new Map<number, Uint8Array>()
     const records: EncodedRecord[] = []
     for (const end = number + count; number < end; number++) {
-      const at = rows[number * rowWidth] ?? 0
-      const { scope, start, ...head } = heads[at] as Head // as the packer laid them
-      const both = (shared[at] ??= { scope: next(scope), start: start > 0 ? next(start) : undefined })
-      const event = next(rows[number * rowWidth + 1] ?? 0)
-      const { key, mayRepeat, from, to } = extras.of(number)
-      let body: Uint8Array | undefined
-      if (from >= 0) {
-        // An empty one has no place of its own.
-        body = (to > from ? bodies.get(from) : undefined) ?? bytes.subarray(from, to)
-        if (to > from) bodies.set(from, body)
-        offset = Math.max(offset, to)
-      }
-      records.push({ ...head, key, mayRepeat, ...both, event, body })
+      const head = kept.head(number)
+      const span = kept.span(number)
+      const hasKey = keyed[nextKey * 2] === number
+      const key = hasKey ? keys[nextKey] : undefined
+      const mayRepeat = !hasKey || keyed[nextKey * 2 + 1] === 1
+      if (hasKey) nextKey++
+      const { lane, peer } = head
+      const place = places[head.place] as ParcelPlace // as the packer laid them
+      records.push({
+        ...place,
+        lane,
+        peer,
+        key,
+        mayRepeat,
+        ...(shared.get(head) ?? share(head, span)),
+        event: piece(span.event),
+      })
     }
     return records
   })
-}
-
-/** The keys and bodies of the records that have one. */
-class Extras {
-  readonly #parcel: Parcel
-  #key = 0
-  #body = 0
-
-  constructor(parcel: Parcel) {
-    this.#parcel = parcel
-  }
-
-  /** To be asked in order. */
-  of(number: number) {
-    const { keys, keyed, bodies } = this.#parcel
-    const hasKey = keyed[this.#key * 2] === number
-    const key = hasKey ? keys[this.#key] : undefined
-    const mayRepeat = !hasKey || keyed[this.#key * 2 + 1] === 1
-    if (hasKey) this.#key++
-    const hasBody = bodies[this.#body * 3] === number
-    const from = hasBody ? (bodies[this.#body * 3 + 1] ?? -1) : -1
-    const to = hasBody ? (bodies[this.#body * 3 + 2] ?? -1) : -1
-    if (hasBody) this.#body++
-    return { key, mayRepeat, from, to }
-  }
 }

@@ -80,11 +80,11 @@ export class Parcels {
     return kept
   }
 
-  /** Takes a record out of its parcel; answers whether it was there. */
-  take(kept: Kept, id: number): boolean {
-    if (!kept.take(id)) return false
-    this.#changed.add(kept)
-    return true
+  /** Takes a record out of its parcel; answers the bytes of `maxSize` that this gives back: 0 when it was not there. */
+  take(kept: Kept, id: number): number {
+    const bytes = kept.take(id)
+    if (bytes > 0) this.#changed.add(kept)
+    return bytes
   }
 
   /** What a record says. */
@@ -95,6 +95,12 @@ export class Parcels {
       scope: bytes.slice(...scope),
       event: joined(bytes.subarray(...start), bytes.subarray(...event)),
     }
+  }
+
+  /** What it may share with others. */
+  body(kept: Kept, id: number): Uint8Array | undefined {
+    const { body } = kept.head(id)
+    return body && this.#bytesOf(kept.first).slice(body.from, body.from + body.size)
   }
 
   /** Writes what has changed, as part of the transaction. */

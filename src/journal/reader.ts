@@ -191,7 +191,7 @@ export class Reader {
   #together(id: number): LoadedRecord | undefined {
     const { parcels } = this.#store
     const kept = parcels.find(id)
-    return kept?.has(id) ? { id, ...parcels.content(kept, id) } : undefined
+    return kept?.has(id) ? { id, ...parcels.content(kept, id), body: parcels.body(kept, id) } : undefined
   }
 
   #light({ id, place, lane, attempts, due, size, shared }: Row): WaitingRow {
@@ -214,9 +214,10 @@ export class Reader {
 
 /** Of a record that is in a parcel: nobody has tried it, or it would have a row of its own. */
 function rowOf(kept: Kept, id: number): Row {
-  const { place, lane, peer } = kept.head(id)
+  const { place, lane, peer, body } = kept.head(id)
   const size = kept.size(id)
-  return { id, place, lane, attempts: 0, due: 0, at: kept.at, died: null, size, shared: null, peer, error: '' }
+  const shared = body?.size ?? null
+  return { id, place, lane, attempts: 0, due: 0, at: kept.at, died: null, size, shared, peer, error: '' }
 }
 
 function inOrder(some: readonly Row[], others: readonly Row[], order: (a: Row, b: Row) => number): readonly Row[] {

@@ -2,14 +2,15 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { SignalboxError } from '../runtime/errors.ts'
 import { eventOf } from './codec.ts'
-import { type Kept, rowBytes } from './kept.ts'
-import { Keys, nameOf } from './keys.ts'
+import { bodyBytes, countsOf, type Kept, needOf, sizeOf } from './kept.ts'
+import { keyNameOf, Keys } from './keys.ts'
 import { type End, Ledger, type Place } from './ledger.ts'
 import type { EncodedRecord, Limits, Note, Parcel, RecordState } from './messages.ts'
-import { headsOf, rowWidth } from './parcel.ts'
+import { headsOf, placesOf, rowWidth } from './parcel.ts'
 import { Parcels } from './parcels.ts'
+import type { Siblings } from './siblings.ts'
 
-/** Fewer records than these have rows of their own, and so have larger ones. */
+/** Fewer records than these have rows of their own, unless they have bodies; and so have larger ones. */
 const fewestTogether = 4
 const mostBytesTogether = 4 * 2 ** 20
 /** Characters that are kept of an error. */
@@ -34,6 +35,7 @@ export class JournalStore {
   readonly ledger: Ledger
   readonly parcels: Parcels
   readonly keys: Keys
+  readonly siblings: Siblings | undefined
   readonly #begin: StatementSync
   readonly #commit: StatementSync
   readonly #add: Readonly<Record<RecordState, StatementSync>>
@@ -49,7 +51,7 @@ export class JournalStore {
   /** Whether the ledger in memory is not what is on disk. */
   #stale = false
 
-  constructor(database: DatabaseSync, limits: Limits) {
+  constructor(database: DatabaseSync, limits: Limits, siblings?: Siblings) {
     const prepare = (sql: string) => database.prepare(sql)
     const add = (table: RecordState) => prepare(`INSERT INTO ${table} VALUES (?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?)`)
     const remove = (table: RecordState) => prepare(`DELETE FROM ${table} WHERE id = ? RETURNING id, place, size, body`)
@@ -57,7 +59,8 @@ export class JournalStore {
     this.limits = limits
     this.ledger = new Ledger(database)
     this.parcels = new Parcels(database)
-    this.keys = new Keys(database, this.ledger, limits.dedupeWindow)
+    this.siblings = siblings
+    this.keys = new Keys(database, this.ledger, { limits, siblings })
     this.#begin = prepare('BEGIN IMMEDIATE')
     this.#commit = prepare('COMMIT')
     this.#add = { waiting: add('waiting'), dead: add('dead') }
@@ -82,9 +85,11 @@ export class JournalStore {
       this.#stale = true
       const result = work()
       this.parcels.save()
+      this.keys.save()
       this.ledger.save()
       this.#commit.run()
       this.#stale = false
+      this.keys.saved()
       return result
     } catch (error) {
       this.#undo()
@@ -101,48 +106,41 @@ export class JournalStore {
 
   /**
    * Stores a parcel as it is, the records of all its calls; answers the first one's id. Undefined, and nothing is changed, when some
-   * of it is known or finds no room, has a body, or is better stored record by record.
+   * of it is known or finds no room, or is better stored record by record.
    */
   keep(parcel: Parcel, now: number): number | undefined {
-    const { rows, keyed, bodies, bytes } = parcel
+    const { rows, bytes } = parcel
     const count = rows.length / rowWidth
-    if (count < fewestTogether || bodies.length > 0 || bytes.byteLength > mostBytesTogether) return undefined
-    const { ledger } = this
     const heads = headsOf(parcel)
-    const counts = heads.map(() => 0)
-    let need = 0
-    for (let at = 0; at < rows.length; at += rowWidth) {
-      const head = rows[at] ?? 0
-      counts[head] = (counts[head] ?? 0) + 1
-      need += rows[at + 1] ?? 0
-    }
-    for (const [number, { lane, peer, scope, start }] of heads.entries()) {
-      need += (counts[number] ?? 0) * (rowBytes + lane.length + peer.length + scope + start)
-    }
+    const isFew = count < fewestTogether && !heads.some(({ body }) => body)
+    if (isFew || bytes.byteLength > mostBytesTogether) return undefined
+    const { ledger } = this
+    const places = placesOf(parcel)
+    const counts = countsOf({ heads, rows })
+    const need = needOf({ heads, rows })
     if (ledger.bytes + need > this.limits.maxSize) return undefined
-    const names = this.keys.allNew(parcel, heads, now)
-    if (!names) return undefined
     const first = ledger.lastId + 1
+    if (!this.keys.noteNew(parcel, first, now)) return undefined
     ledger.lastId += count
     ledger.bytes += need
-    const kept = heads.map(({ direction, protocol, route, lane, peer, scope, start }, number) => {
+    const ids = places.map(({ direction, protocol, route }, number) => {
       const place = ledger.open(direction, protocol, route)
       place.accepted += counts[number] ?? 0
       place.waiting += counts[number] ?? 0
-      return { place: place.id, lane, peer, scope, start }
+      return place.id
     })
+    const kept = heads.map((head) => ({ ...head, place: ids[head.place] ?? 0 }))
     this.parcels.add(first, now, { heads: kept, rows }, bytes)
-    for (const [number, name] of names.entries()) this.keys.note(name, first + (keyed[number * 2] ?? 0), now)
     return first
   }
 
   /**
    * Stores the records of one call; answers their ids, negative for those that were known by their key.
-   * @throws SignalboxError `journal_full`, before anything is changed.
+   * @throws SignalboxError `journal_full`, `journal_failed` (another process is storing it), before anything is changed.
    */
   accept(records: readonly EncodedRecord[], now: number): number[] {
     const { ledger } = this
-    const names = records.map(nameOf)
+    const names = records.map(keyNameOf)
     const ids: number[] = []
     const sizes: number[] = []
     const bodies = new Map<Uint8Array, { uses: number; id: number }>()
@@ -170,7 +168,7 @@ export class JournalStore {
         continue
       }
       const body = record.body ? (bodies.get(record.body)?.id ?? null) : null
-      const place = this.#open(record)
+      const place = this.ledger.open(record.direction, record.protocol, record.route)
       const { lane, peer, scope } = record
       this.#add.waiting.run(id, place.id, lane, now, null, sizes[index] ?? 0, body, peer, '', scope, eventOf(record))
       place.accepted++
@@ -215,13 +213,20 @@ export class JournalStore {
     return true
   }
 
-  /** Gives a record of a parcel a row of its own, where it can change; answers whether there was one. */
+  /** Gives a record of a parcel a row of its own, where it can change, and those that have its body too; answers whether there was one. */
   apart(id: number): boolean {
     const kept = this.parcels.find(id)
-    if (!kept || !this.parcels.take(kept, id)) return false
-    const { place, lane, peer } = kept.head(id)
-    const { scope, event } = this.parcels.content(kept, id)
-    this.#add.waiting.run(id, place, lane, kept.at, null, kept.size(id), null, peer, '', scope, event)
+    if (!kept?.has(id)) return false
+    const ids = kept.sharing(id)
+    const body = this.parcels.body(kept, id)
+    const bodyId = body ? ++this.ledger.lastBody : null
+    if (body) this.#addBody.run(bodyId, ids.length, body)
+    for (const each of ids) {
+      const { place, lane, peer } = kept.head(each)
+      const { scope, event } = this.parcels.content(kept, each)
+      this.#add.waiting.run(each, place, lane, kept.at, null, kept.size(each), bodyId, peer, '', scope, event)
+      this.parcels.take(kept, each)
+    }
     return true
   }
 
@@ -236,8 +241,12 @@ export class JournalStore {
     return true
   }
 
-  /** Unmakes what was stored above this id: its senders were told that it was not, because the worker ended. */
-  unmake(answered: number): void {
+  /**
+   * Unmakes what was stored above this id: its senders were told that it was not, because the worker ended. What has a key and may
+   * be known to another process stays: that may have told its sender that it is stored. Answers which.
+   */
+  unmake(answered: number): readonly number[] {
+    const kept = new Set(this.siblings ? this.keys.idsAbove(answered) : [])
     const rows = this.database
       .prepare(
         'SELECT id AS first, id AS last FROM waiting WHERE id > ?1 UNION SELECT first, last FROM parcels WHERE last > ?1',
@@ -245,17 +254,20 @@ export class JournalStore {
       .all(answered) as unknown as { first: number; last: number }[]
     for (const { first, last } of rows) {
       for (let id = Math.max(first, answered + 1); id <= last; id++) {
+        if (kept.has(id)) continue
         const place = this.#takeOut('waiting', id)
         if (!place) continue
         place.waiting--
         place.accepted--
       }
     }
-    for (const name of this.keys.above(answered)) this.keys.forget(name)
+    if (!this.siblings) this.keys.unmake(answered)
+    return [...kept]
   }
 
   #undo(): void {
     this.parcels.forget()
+    this.keys.undo()
     try {
       // Some errors have SQLite roll back by itself.
       if (this.database.isTransaction) this.database.exec('ROLLBACK')
@@ -263,10 +275,6 @@ export class JournalStore {
     } catch {
       // It cannot even be read: the next transaction tries again, and says so.
     }
-  }
-
-  #open({ direction, protocol, route }: EncodedRecord): Place {
-    return this.ledger.open(direction, protocol, route)
   }
 
   #demand(need: number): void {
@@ -319,8 +327,9 @@ export class JournalStore {
   }
 
   #takeKept(kept: Kept | undefined, id: number): Place | undefined {
-    if (!kept || !this.parcels.take(kept, id)) return undefined
-    this.ledger.bytes -= kept.size(id)
+    const bytes = kept ? this.parcels.take(kept, id) : 0
+    if (!kept || bytes === 0) return undefined
+    this.ledger.bytes -= bytes
     return this.ledger.change(kept.place(id))
   }
 
@@ -365,8 +374,8 @@ export class JournalStore {
 
   #letter({ record, error }: Note & { kind: 'letter' }, now: number): void {
     const { ledger } = this
-    const { lane, peer, scope, body } = record
-    const place = this.#open(record)
+    const { direction, protocol, route, lane, peer, scope, body } = record
+    const place = ledger.open(direction, protocol, route)
     const said = error.slice(0, longestError)
     const size = sizeOf(record) + said.length
     const need = size + (body ? bodyBytes(body.byteLength) : 0)
@@ -388,12 +397,4 @@ export class JournalStore {
     const row = this.#find.get(id) ?? (this.apart(id) ? this.#find.get(id) : undefined)
     return row as Found | undefined
   }
-}
-
-function sizeOf({ lane, peer, scope, start, event }: EncodedRecord): number {
-  return rowBytes + lane.length + peer.length + scope.byteLength + (start?.byteLength ?? 0) + event.byteLength
-}
-
-function bodyBytes(length: number): number {
-  return rowBytes + length
 }

@@ -11,8 +11,6 @@ const parcelAge = 60_000
 const sparePages = 4096
 /** Pages that one step gives back. */
 const stepPages = 500
-/** Of `maxSize`, for the keys. */
-const keyShare = 1 / 8
 
 /** What the main thread is told of a step. */
 export interface Progress {
@@ -125,32 +123,13 @@ function* expire(store: JournalStore): Steps {
   }
 }
 
-/** Goes through all keys once. When they take more than their share, those of the older half of the window go too. */
 function* forgetKeys(store: JournalStore): Steps {
-  const { database, limits } = store
-  const page = database.prepare('SELECT key, at FROM keys WHERE key > ? ORDER BY key LIMIT 1000')
-  const share = limits.maxSize * keyShare
-  let window = limits.dedupeWindow
-  let last = ''
-  for (;;) {
-    const rows = page.all(last) as unknown as { key: string; at: number }[]
-    const end = rows.at(-1)
-    if (!end) {
-      if (store.ledger.keyBytes <= share) return undefined
-      window /= 2
-      last = ''
-      continue
-    }
-    last = end.key
-    const old = Date.now() - window
-    const gone = rows.filter(({ at }) => at <= old)
-    if (gone.length > 0) {
-      store.write(() => {
-        for (const { key } of gone) store.keys.forget(key)
-      })
-    }
+  store.keys.forget(Date.now())
+  while (store.keys.hasForgotten) {
+    store.write(() => store.keys.clear())
     yield undefined
   }
+  return undefined
 }
 
 /** Gives the disk back what is free, when that is most of the file. A file that was begun by the version before keeps it. */

@@ -4,6 +4,7 @@ import { openFile } from './file.ts'
 import { commitGroup, failureOf, type Committed } from './group.ts'
 import type { Answer, Ask, Batch, Failure, Hello, ListedRecord, Reply, Start, WaitingRow } from './messages.ts'
 import { Reader } from './reader.ts'
+import { Siblings } from './siblings.ts'
 import { JournalStore } from './store.ts'
 import { type Steps, discard, retry, sweep } from './work.ts'
 
@@ -152,6 +153,7 @@ class Desk {
     try {
       this.#store.database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     } finally {
+      this.#store.siblings?.close()
       this.#store.database.close()
     }
   }
@@ -162,11 +164,14 @@ begin(workerData as { readonly port: MessagePort; readonly start: Start }) // as
 function begin({ port, start }: { readonly port: MessagePort; readonly start: Start }): void {
   try {
     const { database, damaged } = openFile(start.folder)
-    const store = new JournalStore(database, start.limits)
-    const { answered } = start
-    if (answered !== undefined && !damaged) store.write(() => store.unmake(answered))
+    const { answered, limits, sibling } = start
+    const siblings = sibling && new Siblings(sibling, limits)
+    const store = new JournalStore(database, limits, siblings)
+    const isAgain = answered !== undefined && !damaged
+    const left = isAgain ? store.write(() => store.unmake(answered)) : []
+    const kept = left.length > 0 ? rowsOf(store, left) : []
     const { notes, lastId } = store.ledger
-    port.postMessage({ kind: 'ready', notes, lastId, damaged } satisfies Hello)
+    port.postMessage({ kind: 'ready', notes, lastId, damaged, ...(kept.length > 0 && { kept }) } satisfies Hello)
     // Only now: what comes is for a journal that is open.
     const desk = new Desk(port, store)
     void desk
@@ -174,4 +179,9 @@ function begin({ port, start }: { readonly port: MessagePort; readonly start: St
     port.postMessage({ kind: 'failed', failure: failureOf(error) } satisfies Hello)
     port.close()
   }
+}
+
+function rowsOf(store: JournalStore, ids: readonly number[]): readonly WaitingRow[] {
+  const reader = new Reader(store)
+  return ids.flatMap((id) => reader.row('waiting', id) ?? [])
 }

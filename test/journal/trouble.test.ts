@@ -192,7 +192,7 @@ describe('a damaged file is set aside and named, and a new one begun:', () => {
     ['truncated', (file) => fs.truncateSync(file, 40_960), /malformed/],
     ['empty', (file) => fs.truncateSync(file, 0), /the file is empty/],
     ['no SQLite', (file) => fs.writeFileSync(file, 'nonsense '.repeat(1000)), /not a database/],
-    ['of another schema', (file) => execute(file, 'PRAGMA user_version = 99'), /version 99, expected 2/],
+    ['of another schema', (file) => execute(file, 'PRAGMA user_version = 99'), /version 99, expected 3/],
     ['of another program', (file) => execute(file, 'PRAGMA application_id = 5'), /it is no journal/],
   ])('%s', async (_, damage, why) => {
     using folder = new Folder()

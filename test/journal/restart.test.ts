@@ -1,0 +1,97 @@
+/** The end of a process, and what the next one makes of what is left. */
+import { describe, expect, test } from '@jest/globals'
+import { once } from 'node:events'
+import { Attempts, counts, newFolder, record, start } from './processes.ts'
+
+describe('the next process', () => {
+  test('takes up what was not handled, and says that it may have been here before', async () => {
+    const folder = newFolder()
+    const before = new Attempts()
+    const first = await start(folder, before.deliver)
+    await first.accept(record('done'), record('begun'), record('done too'))
+    await before.count(3)
+    before.begun[0]?.end.resolve()
+    before.begun[2]?.end.resolve()
+    await counts(first)
+    await first.leave()
+    const after = new Attempts()
+    const second = await start(folder, after.deliver)
+    await after.count(1)
+    expect(after.begun[0]?.record).toMatchObject({ event: { text: 'begun' }, attempt: 1, redelivered: true })
+    after.begun[0]?.end.resolve()
+    const [id = 0] = await second.accept(record('new'))
+    await after.count(2)
+    expect(after.begun[1]?.record).toMatchObject({ event: { text: 'new' }, redelivered: false })
+    after.begun[1]?.end.resolve()
+    await second.dispatcher.of('toy').attempted(id)
+    expect(await counts(second)).toEqual({ accepted: 4, handled: 4, waiting: 0, dead: 0 })
+  })
+
+  test('gives up a record that ended the process at each attempt', async () => {
+    const folder = newFolder()
+    const first = await start(folder, () => new Promise(() => {}))
+    const [id = 0] = await first.accept(record('poison'))
+    await first.leave()
+    for (let crash = 0; crash < 5; crash++) {
+      const attempts = new Attempts()
+      const process = await start(folder, attempts.deliver)
+      await attempts.count(1)
+      await process.leave()
+    }
+    const attempts = new Attempts()
+    const last = await start(folder, attempts.deliver)
+    await last.dispatcher.of('toy').attempted(id)
+    while ((await counts(last)).dead === 0) await last.journal.flush()
+    expect(attempts.begun).toEqual([])
+    expect((await last.journal.show(id))?.error).toMatch(/begun 5 times and never ended/)
+  })
+})
+
+describe('closing', () => {
+  test('begins nothing more, and waits for what runs', async () => {
+    const attempts = new Attempts()
+    const process = await start(newFolder(), attempts.deliver)
+    const [first = 0, second = 0] = await process.accept(record('1', { lane: 'a' }), record('2', { lane: 'a' }))
+    await attempts.count(1)
+    const closed = process.dispatcher.close(new AbortController().signal)
+    await process.dispatcher.of('toy').attempted(second) // will not come any more: nobody is to wait for it
+    attempts.begun[0]?.end.resolve()
+    await closed
+    await process.dispatcher.of('toy').attempted(first)
+    expect(attempts.texts).toEqual(['1'])
+    expect(await counts(process)).toEqual({ accepted: 2, handled: 1, waiting: 1, dead: 0 })
+  })
+
+  test('what is cut off at the deadline has not failed', async () => {
+    const folder = newFolder()
+    const process = await start(folder, async ({ signal }) => {
+      await once(signal, 'abort')
+      throw signal.reason
+    })
+    const [id = 0] = await process.accept(record('slow'))
+    await process.dispatcher.close(AbortSignal.abort())
+    expect(await process.journal.show(id)).toMatchObject({ state: 'waiting', attempts: 0 })
+  })
+})
+
+test('after a restart no more are handled at once of a rule than it says', async () => {
+  const folder = newFolder()
+  const first = await start(folder, () => new Promise(() => {}))
+  await first.accept(record('1'), record('2'), record('3'))
+  await first.leave()
+  const attempts = new Attempts()
+  const process = await start(folder, attempts.deliver, { rule: { concurrency: 1 } })
+  for (const count of [1, 2, 3]) {
+    await attempts.count(count)
+    await process.journal.counts() // whatever else is let begin has begun by then
+    expect(attempts.begun).toHaveLength(count)
+    attempts.begun[count - 1]?.end.resolve()
+  }
+})
+
+test('closing does not wait for ever for one that does not end when it is told to', async () => {
+  const process = await start(newFolder(), () => new Promise(() => {}), { limits: { grace: 1 } })
+  const [id = 0] = await process.accept(record('stuck'))
+  await process.dispatcher.close(AbortSignal.abort())
+  expect(await process.journal.show(id)).toMatchObject({ state: 'waiting', attempts: 0 })
+})
