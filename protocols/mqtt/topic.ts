@@ -42,7 +42,7 @@ function problem(text: string, what: string, { maxTopicLevels, maxTopicLength }:
 }
 
 /** `a/b/` has three levels. */
-export function levelCount(topic: string): number {
+function levelCount(topic: string): number {
   let levels = 1
   for (let index = topic.indexOf('/'); index !== -1; index = topic.indexOf('/', index + 1)) levels++
   return levels

@@ -26,8 +26,6 @@ export interface ProtocolDefinition<P extends Protocol = Protocol, Options = unk
   refuse?(options: Options, shared: SharedSettings): readonly Refusal[]
   /** Why several processes cannot serve these options on one port, as a sentence that says what to write; undefined: they can. */
   refuseProcesses?(options: Options, shared: SharedByProcesses): string | undefined
-  /** What several processes on one port do not have in common, for the operator, as a sentence. */
-  readonly processesNote?: string
 }
 /** What the processes of one gateway have in common. */
 export interface SharedByProcesses {

@@ -90,7 +90,7 @@ export type Accepted =
 
 /** Whoever waits for one record to be on disk: one of the two is called, once, and never before `put` has returned. */
 export interface Depositor {
-  /** It is on disk, or was before, by this id. */
+  /** It is on disk, or was before, by this id; 0: another process of the data folder has it. */
   stored(id: number): void
   /** `journal_full`, `journal_failed`: it was not stored, and the sender is to come again later. */
   refused(error: unknown): void

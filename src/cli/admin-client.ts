@@ -23,26 +23,12 @@ export function askAdmin<T>(admin: AdminSettings, path: string, signal: AbortSig
   return answerOf(admin, { method: 'GET', path, headers: {}, signal })
 }
 
-/**
- * Asks the gateway that runs on a data folder, by the socket in it.
- * @throws an error with code `ENOENT` or `ECONNREFUSED` when none does.
- */
-export function askOwner<T>(socketPath: string, path: string, question: object, signal: AbortSignal): Promise<T> {
-  const body = JSON.stringify(question)
-  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
-  return answerTo({ socketPath, method: 'POST', path, headers, signal }, body)
-}
-
 type Asked = Required<Pick<RequestOptions, 'method' | 'path' | 'signal'>> & { readonly headers: object }
 
+/** The answer is the gateway's own: it has the shape that its side says. */
 async function answerOf<T>({ address, token }: AdminSettings, asked: Asked, body = ''): Promise<T> {
   const headers = { ...asked.headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) }
-  return await answerTo({ ...reachable(address), ...asked, headers }, body)
-}
-
-/** The answer is the gateway's own: it has the shape that its side says. */
-async function answerTo<T>(options: RequestOptions, body: string): Promise<T> {
-  const request = httpRequest(options)
+  const request = httpRequest({ ...reachable(address), ...asked, headers })
   request.end(body)
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   const answer = (await text(response)).trim()

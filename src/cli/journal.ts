@@ -3,11 +3,15 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import { duration } from '../runtime/options.ts'
 import type { RecordLine, RecordPage } from '../server/journal-desk.ts'
+import { noJournal, placeOf, type Journals, type Named, type RecordPlace } from '../server/journals.ts'
 import { configFile, configHelp, read, refuse } from './config-file.ts'
 import { explained } from './connection.ts'
-import { Journals, UsageError, type Named, type RecordPlace } from './journals.ts'
+import { openJournals } from './journals.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 import { table } from './table.ts'
+
+/** A mistake on the command line, in words. */
+class UsageError extends Error {}
 
 interface Common {
   readonly config?: string
@@ -82,14 +86,14 @@ async function list(parts: Parts, given: Common & Filter & Page): Promise<ExitCo
     const { limit, before } = given
     const most = numberOf('--limit', limit ?? '100')
     const question = { ...filterOf(given), limit: most, reveal: given.reveal === true }
-    const rows = await journal.list(question, before === undefined ? undefined : placeOf('--before', before))
+    const rows = await journal.list(question, before === undefined ? undefined : placeIn(journal, '--before', before))
     parts.output.out(given.json ? JSON.stringify(rows, undefined, 2) : listed(rows))
   })
 }
 
 async function show(parts: Parts, id: string, given: Common): Promise<ExitCode> {
   return await withJournal(parts, given, async (journal) => {
-    const shown = await journal.show(placeOf('the record', id), given.reveal === true)
+    const shown = await journal.show(placeIn(journal, 'the record', id), given.reveal === true)
     parts.output.out(given.json ? JSON.stringify(shown, undefined, 2) : page(shown))
   })
 }
@@ -101,7 +105,7 @@ async function touch(
   given: Common & Filter,
 ): Promise<ExitCode> {
   return await withJournal(parts, given, async (journal) => {
-    const named = ids.map((id) => placeOf('the record', id))
+    const named = ids.map((id) => placeIn(journal, 'the record', id))
     const touched = await (named.length > 0 ? journal.touch(act, named) : journal.touchAll(act, filterOf(given)))
     const done = act === 'retry' ? 'will be tried again' : 'taken out'
     parts.output.out(given.json ? JSON.stringify(touched) : `${touched.ids.length} ${done}`)
@@ -115,7 +119,8 @@ async function withJournal(parts: Parts, given: Common, act: (journals: Journals
   if (!settings) return refuse(parts, file, diagnostics)
   const data = path.resolve(parts.folder, path.dirname(file), settings.data)
   try {
-    await using journals = await Journals.open(data)
+    const { journals, opened } = await openJournals(data)
+    await using _opened = opened
     await act(journals)
     return exitCodes.ok
   } catch (error) {
@@ -146,10 +151,13 @@ function numberOf(what: string, text: string): number {
   throw new UsageError(`${what}: found ${JSON.stringify(text)}, expected a number such as 17`)
 }
 
-function placeOf(what: string, text: string): RecordPlace {
-  const [, process = '1', id = ''] = /^(?:([1-9]\d{0,3})-)?([1-9]\d{0,14})$/.exec(text) ?? []
-  if (id !== '') return { process: Number(process), id: Number(id) }
-  throw new UsageError(`${what}: found ${JSON.stringify(text)}, expected a number such as 17, or 2-17 for process 2`)
+function placeIn(journals: Journals, what: string, text: string): RecordPlace {
+  const place = placeOf(text)
+  if (!place) {
+    throw new UsageError(`${what}: found ${JSON.stringify(text)}, expected a number such as 17, or 2-17 for process 2`)
+  }
+  if (journals.processes.includes(place.process)) return place
+  throw new UsageError(noJournal(place.process, journals.processes))
 }
 
 const longestError = 60

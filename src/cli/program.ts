@@ -10,7 +10,7 @@ interface Entry {
   readonly load: () => Promise<Define>
 }
 
-/** In the order in which the help lists them. Only the one that is called is loaded. */
+/** In the order in which the help lists them. Only the one that is called is loaded; for the list of all, all are. */
 const commands: readonly Entry[] = [
   { name: 'serve', summary: 'run the gateway', load: async () => (await import('./serve.ts')).defineServe },
   { name: 'worker', summary: 'serve named channels', load: async () => (await import('./worker.ts')).defineWorker },
@@ -76,16 +76,19 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
       writeOut: (text) => parts.output.out(text.trimEnd()),
       writeErr: (text) => parts.output.error(text.trimEnd()),
     })
+    .configureHelp({ subcommandTerm: termOf })
     .showHelpAfterError('(--help tells more)')
     .addHelpText(
       'after',
       '\nExit codes: 0 fine, 64 wrong usage, 78 mistakes in the YAML, 1 anything else.\n\nExamples:\n  signalbox serve\n  signalbox check config/gateway.yaml\n  signalbox explain email bob@support.org',
     )
+  // `help serve` names one as well.
+  const named = new Set(arguments_)
+  const isList = !commands.some(({ name }) => named.has(name))
   try {
     for (const { name, summary, load } of commands) {
       const command = program.command(name).summary(summary)
-      // `help serve` names one as well.
-      if (arguments_.includes(name)) await (await load())(command, parts, run)
+      if (isList || named.has(name)) await (await load())(command, parts, run)
     }
     await program.parseAsync(arguments_, { from: 'user' })
     return code
@@ -97,6 +100,17 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
     // It has written its message, or the help or version that was asked for.
     return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
   }
+}
+
+/** A command in a list: `explain <protocol> <address>`, `group send <name> <message>`, or `journal list|show|retry|discard`. */
+function termOf(command: Command): string {
+  const [first, ...others] = command.commands
+  const own = first && (others.length === 0 ? termOf(first) : command.commands.map((inner) => inner.name()).join('|'))
+  const given = command.registeredArguments.map((argument) => {
+    const name = argument.variadic ? `${argument.name()}...` : argument.name()
+    return argument.required ? `<${name}>` : `[${name}]`
+  })
+  return [command.name(), ...(own === undefined ? [] : [own]), ...given].join(' ')
 }
 
 const isCommanderError = (error: unknown): error is CommanderError =>

@@ -76,12 +76,13 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   }
   try {
     // The packages of the protocols are loaded while the journal's thread starts.
-    const [journal] = await Promise.all([openJournal({ ...config, process: number }, log), loadAdapters(parts, config)])
+    const place = { process: number, processes: count }
+    const [journal] = await Promise.all([openJournal({ ...config, ...place }, log), loadAdapters(parts, config)])
     last.use(journal)
     const left = journal && number === 1 ? await openLeftJournals(config, count, log) : []
     for (const one of left) last.use(one.journal)
     const control = { log, journal, left, stop: signals.stop, reload: reloadAll, threads: () => bridge.stats() }
-    gateway = await start(parts, { ...config, application: reloadable.application, process: number }, control)
+    gateway = await start(parts, { ...config, application: reloadable.application, ...place }, control)
   } catch (error) {
     output.error(`the gateway does not start: ${reason(error)}`)
     return error === signals.stop.reason ? exitCodes.ok : exitCodes.failed
@@ -108,7 +109,7 @@ async function loadAdapters(parts: Parts, { listen }: Config): Promise<void> {
 
 async function start(
   parts: Parts,
-  config: Config & { readonly process: number },
+  config: Config & { readonly process: number; readonly processes: number },
   { log, journal, ...control }: Pick<GatewayParts, 'log' | 'journal' | 'left' | 'stop' | 'reload' | 'threads'>,
 ): Promise<Gateway> {
   const onDeadLetter = (letter: DeadLetter) => journal && buryMessage({ journal, log }, letter)

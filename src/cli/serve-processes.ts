@@ -19,11 +19,9 @@ export async function serveProcesses(parts: Parts, named: string | undefined, co
   const refused = refusals(definitions, settings, count)
   for (const why of refused) output.error(`${file}: --processes ${count}: ${why}`)
   if (refused.length > 0) return exitCodes.config
-  const notes = definitions.flatMap(({ name, processesNote = '' }) =>
-    name in settings.listen && processesNote !== '' ? [`${name}: ${processesNote}`] : [],
-  )
-  if (settings.layer.kind === 'memory') notes.push('with layer: memory groups and channels stay in each process')
-  for (const note of notes) output.error(`${file}: --processes ${count}: warning: ${note}`)
+  if (settings.layer.kind === 'memory') {
+    output.error(`${file}: --processes ${count}: warning: with layer: memory groups and channels stay in each process`)
+  }
   const log = await createLog({ level: settings.log.level, pretty: parts.pretty })
   signals.surviveErrors(log)
   const line = (number: number) => [
@@ -78,7 +76,7 @@ function refusals(
 }
 
 /** Each process has an admin listener of its own, on the ports from that of the YAML on; 0 is any free one for each. */
-export const adminPort = (port: number, number: number): number => (port === 0 ? 0 : port + number - 1)
+const adminPort = (port: number, number: number): number => (port === 0 ? 0 : port + number - 1)
 
 /** What process `number` takes of the YAML. */
 export function ofProcess(config: Config, number: number): Config {

@@ -75,7 +75,7 @@ function shown(now: Stats, before: Stats | undefined): string {
   return [...summary(now), table([head, ...rows], (column) => column >= 2), ''].join('\n')
 }
 
-function summary({ ready, reasons, uptime, connections, scopes, unrouted }: Stats): readonly string[] {
+function summary({ ready, reasons, processes, uptime, connections, scopes, unrouted }: Stats): readonly string[] {
   const state = ready ? 'ready' : `not ready (${reasons.join('; ')})`
   const counted = (counts: Readonly<Record<string, number>>) =>
     Object.entries(counts)
@@ -83,7 +83,7 @@ function summary({ ready, reasons, uptime, connections, scopes, unrouted }: Stat
       .map(([protocol, count]) => `${count} ${protocol}`)
       .join(', ') || 'none'
   return [
-    `${new Date().toTimeString().slice(0, 8)}  ${state}, up ${uptime} s`,
+    `${new Date().toTimeString().slice(0, 8)}  ${state}, up ${uptime} s${processes > 1 ? `, ${processes} processes` : ''}`,
     `connections: ${counted(connections)}; scopes: ${counted(scopes)}; without a rule: ${counted(unrouted)}`,
   ]
 }

@@ -1,6 +1,7 @@
 /** What the admin listener can be asked: groups, channels, health, metrics, and to read the YAML again. */
 import type { ChannelLayer } from '../asgi/channel-layer.ts'
 import { checkName } from '../layers/names.ts'
+import type { Figures } from './figures.ts'
 import type { Health } from './health.ts'
 import { parseMessage } from './message-text.ts'
 
@@ -47,16 +48,16 @@ export function layerPlaces(layer: ChannelLayer): readonly Place[] {
   ]
 }
 
-/** `/live`: the process answers. `/ready`: it should be sent peers. */
-export function healthPlaces(health: Health): readonly Place[] {
+/** `/live`: the process answers. `/ready`: the gateway should be sent peers. */
+export function healthPlaces(figures: Pick<Figures, 'readiness'>): readonly Place[] {
   return [
     { path: /^\/live$/, shown: '/live', probed: true, get: () => ok({ live: true }) },
     {
       path: /^\/ready$/,
       shown: '/ready',
       probed: true,
-      get: () => {
-        const readiness = health.readiness()
+      get: async () => {
+        const readiness = await figures.readiness()
         return { status: readiness.ready ? 200 : 503, text: readiness }
       },
     },

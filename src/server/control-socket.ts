@@ -1,11 +1,12 @@
 /** A socket in the data folder, by which the commands of whoever owns the folder reach the gateway that runs on it. */
 import { once } from 'node:events'
 import { chmod, rm } from 'node:fs/promises'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import path from 'node:path'
+import { text } from 'node:stream/consumers'
 import type { Log } from '../asgi/context.ts'
-import { reason } from '../runtime/errors.ts'
-import { createServer } from '../runtime/node-http.ts'
+import { SignalboxError, reason } from '../runtime/errors.ts'
+import { createServer, request } from '../runtime/node-http.ts'
 import { AdminDesk } from './admin-desk.ts'
 import type { Place } from './admin-places.ts'
 
@@ -14,6 +15,35 @@ const maxBodySize = 1024 * 1024
 /** Where the socket of a journal's folder is. */
 export function controlPath(folder: string): string {
   return path.join(folder, 'control.sock')
+}
+
+interface Question {
+  /** Left out: it is only asked for. */
+  readonly question?: object
+  readonly signal: AbortSignal
+}
+
+/**
+ * Asks whoever runs on a journal's folder; the answer has the shape that its side says.
+ * @throws SignalboxError `bad_message`, `send_failed` with what it says instead of an answer; an error with code `ENOENT` or
+ * `ECONNREFUSED` when nobody does.
+ */
+export async function askControl<T>(folder: string, where: string, { question, signal }: Question): Promise<T> {
+  const body = question && JSON.stringify(question)
+  const asked = request({
+    socketPath: controlPath(folder),
+    path: where,
+    signal,
+    method: body === undefined ? 'GET' : 'POST',
+    headers:
+      body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+  })
+  asked.end(body)
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  const answer = (await text(response)).trim()
+  if (response.statusCode === 200) return JSON.parse(answer) as T
+  if (response.statusCode === 422) throw new SignalboxError('bad_message', answer)
+  throw new SignalboxError('send_failed', `the gateway answers ${response.statusCode}: ${answer}`)
 }
 
 export class ControlSocket {

@@ -11,6 +11,7 @@ import { Dispatcher, type DispatcherParts } from '../journal/dispatcher.ts'
 import { journalFolder, journalNumbers } from '../journal/folders.ts'
 import { Journal } from '../journal/journal.ts'
 import { journalOptions, type JournalOptions } from '../journal/options.ts'
+import { lastKnownAt } from '../journal/siblings.ts'
 import type { DeadLetter } from '../layers/limits.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { whenSettled } from '../runtime/settled.ts'
@@ -22,6 +23,8 @@ interface Keeping {
   readonly journal?: JournalOptions
   /** Which of several processes this is, from 1; each has a journal of its own. Default 1. */
   readonly process?: number
+  /** How many there are. Default 1. */
+  readonly processes?: number
 }
 
 /** A journal that a process left which is not there any more. */
@@ -34,14 +37,23 @@ export interface LeftJournal {
  * The journal of a data folder. Undefined for what listens to nobody: it keeps nothing, and leaves the folder to the gateway beside it.
  * @throws SignalboxError `journal_locked`, `journal_failed`.
  */
-export async function openJournal({ listen, data, journal, process }: Keeping, log: Log): Promise<Journal | undefined> {
+export async function openJournal(
+  { listen, data, journal, process: number = 1, processes = 1 }: Keeping,
+  log: Log,
+): Promise<Journal | undefined> {
   if (Object.keys(listen).length === 0) return undefined
-  return await Journal.open({ folder: journalFolder(data, process), ...journalOptions.parse({}), ...journal }, log)
+  // What other processes left knows events too.
+  const isAlone = processes === 1 && (await journalNumbers(data)).length === 1
+  const sibling = isAlone ? undefined : { data, number }
+  return await Journal.open(
+    { folder: journalFolder(data, number), sibling, ...journalOptions.parse({}), ...journal },
+    log,
+  )
 }
 
 /**
- * The journals of a data folder above the first `processes`: left by an earlier run with more. One that is empty is removed; one
- * that is in use, or cannot be opened, is left to the next start.
+ * The journals of a data folder above the first `processes`: left by an earlier run with more. One that is empty is removed when
+ * no event is known by it any more; one that is in use, or cannot be opened, is left to the next start.
  */
 export async function openLeftJournals(
   { data, journal }: Omit<Keeping, 'listen'>,
@@ -53,11 +65,13 @@ export async function openLeftJournals(
     if (number <= processes) continue
     const folder = journalFolder(data, number)
     try {
-      const opened = await Journal.open({ folder, ...journalOptions.parse({}), ...journal }, log)
+      const settings = { ...journalOptions.parse({}), ...journal }
+      const opened = await Journal.open({ folder, sibling: { data, number }, ...settings }, log)
       const { waiting, dead } = await opened.counts()
       if (waiting + dead === 0) {
         await opened.close()
-        await rm(folder, { recursive: true })
+        const isForgotten = lastKnownAt(folder) <= Date.now() - settings.dedupeWindow
+        if (isForgotten) await rm(folder, { recursive: true })
         continue
       }
       log.info({ folder, waiting, dead }, 'a process that is not there any more left a journal: it is taken up here')

@@ -1,6 +1,5 @@
 /** The gateway: opens every listener on one application, and closes them in the reverse order of their opening. */
 import { randomUUID } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import type {
   Adapter,
   Connection,
@@ -23,11 +22,17 @@ import { addressText } from '../runtime/options.ts'
 import { routeOf } from '../runtime/route.ts'
 import { Tallies } from '../runtime/tally.ts'
 import type { Place } from './admin-places.ts'
-import { openAdministration, type Administration } from './administration.ts'
+import { openAdministration } from './administration.ts'
+import type { AdminListener } from './admin.ts'
+import { AllFigures } from './all-figures.ts'
+import { AllJournalsDesk } from './all-journals.ts'
 import { ControlSocket } from './control-socket.ts'
+import { makeDataFolder } from './data-folder.ts'
 import { Deliveries, flushed, openJournal } from './deliveries.ts'
+import { OwnFigures, figurePlaces, scopesOf } from './figures.ts'
 import { Health, journalCheck, layerCheck } from './health.ts'
 import { JournalDesk } from './journal-desk.ts'
+import { countedTogether } from './journal-metrics.ts'
 import { journalPlaces } from './journal-places.ts'
 import { Lifespans } from './lifespans.ts'
 import type { GatewayOptions, GatewayParts } from './options.ts'
@@ -71,7 +76,7 @@ export class Gateway implements AsyncDisposable {
   readonly #closers: Closer[] = []
   readonly #idPrefix = `${randomUUID().slice(0, 8)}-`
   readonly #lifespans: Lifespans
-  #admin: Administration | undefined
+  #admin: AdminListener | undefined
   #nextId = 0
   /** What was asked about last, and the scope that was made of it: mostly it is what is opened next. */
   #asked: { readonly given: object; readonly scope: Protocol['scope'] } | undefined
@@ -217,26 +222,39 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #startAdmin(): Promise<void> {
-    const { admin, data, process: number } = this.#options
-    const places = this.#journal ? journalPlaces(new JournalDesk(this.#journal)) : []
-    if (places.length > 0) await this.#openControl(journalFolder(data, number), places)
+    const { admin, data, process: number = 1, processes = 1 } = this.#options
+    const desk = this.#journal && new JournalDesk(this.#journal)
+    const places = desk ? journalPlaces(desk) : []
+    const own = this.#figures()
+    if (desk) await this.#openControl(journalFolder(data, number), [...places, ...figurePlaces(own)])
     for (const { folder, journal } of this.#parts.left ?? []) {
       // One after the other: they are few.
       await this.#openControl(folder, journalPlaces(new JournalDesk(journal)))
     }
     if (!admin) return
-    const administration = await openAdministration(admin, this.#parts, {
-      health: this.#health,
-      sources: {
-        tallies: this.#tallies,
-        connections: () => new Map(this.listeners.map(({ name, connections }) => [name, connections])),
-        scopes: () => this.#scopes(),
-        journal: this.#journal,
-      },
-      places,
+    const family = { data, number, count: processes }
+    const figures = processes > 1 ? new AllFigures(own, family) : own
+    const isAlone = processes === 1 && !this.#parts.left?.length
+    const all = desk && !isAlone ? journalPlaces(new AllJournalsDesk(desk, family)) : places
+    const listener = await openAdministration(admin, this.#parts, { health: this.#health, figures, places: all })
+    this.#closers.push((signal) => listener.close(signal))
+    this.#admin = listener
+  }
+
+  #figures(): OwnFigures {
+    const { layer, threads, left = [] } = this.#parts
+    const journals = [this.#journal, ...left.map(({ journal }) => journal)]
+    const own = new OwnFigures({
+      tallies: this.#tallies,
+      connections: () => new Map(this.listeners.map(({ name, connections }) => [name, connections])),
+      scopes: () => scopesOf(this.#instances),
+      readiness: () => this.#health.readiness(),
+      layer: () => layer.stats(),
+      journal: countedTogether(journals.filter((journal) => journal !== undefined)),
+      threads,
     })
-    this.#admin = administration
-    this.#closers.push((signal) => administration.close(signal))
+    this.#closers.push(() => own.close())
+    return own
   }
 
   /** Last of all: a gateway that cannot listen has not begun to work. */
@@ -270,6 +288,7 @@ export class Gateway implements AsyncDisposable {
       open: (scope, transport) => this.#openScope(scope, transport),
       resolve: (scope) => this.#resolve(scope),
       refused: (code) => this.#tallies.countRefused(name, code),
+      dropped: (why) => this.#tallies.countDropped(name, why),
       unrouted: (scope, address) => this.#countUnrouted(scope, address),
       failed: (scope, event, error) => this.#fail(scope, event, error),
       journal: this.#deliveries.of(name),
@@ -376,23 +395,6 @@ export class Gateway implements AsyncDisposable {
       return false
     }
   }
-
-  #scopes(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>()
-    for (const { scope } of this.#instances) counts.set(scope.type, (counts.get(scope.type) ?? 0) + 1)
-    return counts
-  }
 }
 
 const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, number) => total + number, 0)
-
-/** @throws SignalboxError `bad_config`. */
-async function makeDataFolder(data: string): Promise<void> {
-  try {
-    // What came in is nobody else's to read.
-    await mkdir(data, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    const message = `the data folder ${data} cannot be made: ${reason(error)}; write another one at data`
-    throw new SignalboxError('bad_config', message, { cause: error })
-  }
-}

@@ -17,7 +17,7 @@ const filter = {
 }
 const ids = z.array(z.int().positive()).min(1).max(10_000)
 
-export const listQuestion = z.strictObject({
+const listQuestion = z.strictObject({
   ...filter,
   limit: z.int().min(1).max(1000).default(100),
   /** Only those with a lower id: the last one of the page before. */
@@ -25,7 +25,7 @@ export const listQuestion = z.strictObject({
   /** Addresses and numbers whole. */
   reveal: z.boolean().default(false),
 })
-export const showQuestion = z.strictObject({ id: z.int().positive(), reveal: z.boolean().default(false) })
+const showQuestion = z.strictObject({ id: z.int().positive(), reveal: z.boolean().default(false) })
 /** By their ids, or by what they are: at least one thing must be said. */
 export const selection = z.union([
   z.strictObject({ ids }),
@@ -75,7 +75,16 @@ export interface Touched {
 /** Of a body or payload, at most this many bytes are shown. */
 const longestShown = 256 * 1024
 
-export class JournalDesk {
+/** What people ask of journals, and are answered. */
+export interface Desk {
+  counts(): Promise<object>
+  list(question: unknown): Promise<object>
+  show(question: unknown): Promise<object>
+  retry(question: unknown): Promise<object>
+  discard(question: unknown): Promise<object>
+}
+
+export class JournalDesk implements Desk {
   readonly #journal: Journal
 
   constructor(journal: Journal) {
@@ -123,7 +132,7 @@ function withoutBytes(content: ReadRecord): Content {
 }
 
 /** @throws SignalboxError `bad_message` */
-function parsed<T>(schema: z.ZodType<T>, question: unknown): T {
+export function parsed<T>(schema: z.ZodType<T>, question: unknown): T {
   const result = schema.safeParse(question)
   if (result.success) return result.data
   const why = result.error.issues.map(({ path, message }) => [...path, message].join(': '))

@@ -9,6 +9,20 @@ export interface CountedJournal {
   counts(): Promise<JournalCounts>
 }
 
+/** Several as one; undefined when there is none. */
+export function countedTogether(journals: readonly CountedJournal[]): CountedJournal | undefined {
+  if (journals.length === 0) return undefined
+  return {
+    async counts() {
+      const all = await Promise.all(journals.map((journal) => journal.counts()))
+      return {
+        bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+        byProtocolAndRoute: all.flatMap(({ byProtocolAndRoute }) => byProtocolAndRoute),
+      }
+    },
+  }
+}
+
 const labelNames = ['protocol', 'rule', 'direction']
 const counters = {
   accepted: 'Events that the journal has stored.',

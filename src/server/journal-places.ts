@@ -1,9 +1,9 @@
 /** What the admin listener can be asked of the journal. */
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { ok, type Place } from './admin-places.ts'
-import type { JournalDesk } from './journal-desk.ts'
+import type { Desk } from './journal-desk.ts'
 
-export function journalPlaces(desk: JournalDesk): readonly Place[] {
+export function journalPlaces(desk: Desk): readonly Place[] {
   const asked = (path: string, answer: (question: unknown) => Promise<object>): Place => ({
     path: new RegExp(`^/journal/${path}$`),
     shown: `/journal/${path}`,

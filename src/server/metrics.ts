@@ -1,8 +1,17 @@
 /** `/metrics`: what the parts of a gateway have counted, in the format of Prometheus. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { Counter, Gauge, Registry, collectDefaultMetrics, type Metric } from 'prom-client'
+import {
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  Registry,
+  collectDefaultMetrics,
+  type Aggregator,
+  type Metric,
+} from 'prom-client'
 import type { LayerStats } from '../asgi/channel-layer.ts'
 import { timeBounds, type Tallies } from '../runtime/tally.ts'
+import type { MetricsJson, MetricsText } from './figures.ts'
 import type { Readiness } from './health.ts'
 import { JournalMetrics, type CountedJournal } from './journal-metrics.ts'
 
@@ -59,13 +68,19 @@ export class Metrics implements Disposable {
     return await this.#registry.metrics()
   }
 
+  /** For another process: see {@link together}. */
+  async json(): Promise<MetricsJson> {
+    await this.#journal?.refresh()
+    return await this.#registry.getMetricsAsJSON()
+  }
+
   [Symbol.dispose](): void {
     this.#delay.disable()
     this.#registry.clear()
   }
 
   #addEvents(): void {
-    const { unrouted, refused } = this.#sources.tallies
+    const { unrouted, refused, dropped } = this.#sources.tallies
     this.#perRule('signalbox_events_total', 'Events that came from peers and were given to a rule.', 'events')
     this.#perRule('signalbox_events_handled_total', 'Events that their application is done with.', 'handled')
     this.#perRule('signalbox_events_failed_total', 'Events that their application failed on.', 'failed')
@@ -76,16 +91,30 @@ export class Metrics implements Disposable {
     )
     this.#addTimes()
     this.#byProtocol(Counter, 'signalbox_unrouted_total', 'Addresses that no rule takes.', () => unrouted)
+    const refusedHelp = 'Peers that were turned away, by the code of their protocol.'
+    this.#byReason('signalbox_refused_total', refusedHelp, { label: 'code', counts: refused })
+    const droppedHelp = 'Messages that were not kept for the peers they were for, by reason.'
+    this.#byReason('signalbox_dropped_total', droppedHelp, { label: 'reason', counts: dropped })
+  }
+
+  #byReason(
+    name: string,
+    help: string,
+    {
+      label,
+      counts,
+    }: { readonly label: string; readonly counts: ReadonlyMap<string, ReadonlyMap<string | number, number>> },
+  ): void {
     this.#registry.registerMetric(
       new Counter({
-        name: 'signalbox_refused_total',
-        help: 'Peers that were turned away, by the code of their protocol.',
-        labelNames: ['protocol', 'code'],
+        name,
+        help,
+        labelNames: ['protocol', label],
         registers: [],
         collect() {
           this.reset()
-          for (const [protocol, codes] of refused) {
-            for (const [code, count] of codes) this.inc({ protocol, code }, count)
+          for (const [protocol, inner] of counts) {
+            for (const [value, count] of inner) this.inc({ protocol, [label]: value }, count)
           }
         },
       }),
@@ -113,7 +142,8 @@ export class Metrics implements Disposable {
     const { tallies } = this.#sources
     const name = 'signalbox_handler_seconds'
     const help = 'How long an application had an event in its hands; of a request that it did not read, the whole call.'
-    const get = () => Promise.resolve({ name, help, type: 'histogram', values: [...times(tallies, name)] })
+    const fixed = { name, help, type: 'histogram', aggregator: 'sum' }
+    const get = () => Promise.resolve({ ...fixed, values: [...times(tallies, name)] })
     this.#registry.registerMetric({ name, get } as unknown as Metric) // the type has the package's own classes only
   }
 
@@ -151,7 +181,7 @@ export class Metrics implements Disposable {
     this.#gauge('signalbox_layer_channels', 'Channels of the layer in this process.', () => layer().channels)
     this.#gauge('signalbox_layer_groups', 'Groups of the layer with members in this process.', () => layer().groups)
     const help = '1 while other processes can be reached through the layer, or there are none to reach; else 0.'
-    this.#gauge('signalbox_layer_connected', help, () => (layer().connected === false ? 0 : 1))
+    this.#gauge('signalbox_layer_connected', help, () => (layer().connected === false ? 0 : 1), 'min')
     this.#registry.registerMetric(
       new Counter({
         name: 'signalbox_layer_dropped_total',
@@ -168,13 +198,14 @@ export class Metrics implements Disposable {
 
   #addProcess(): void {
     const { readiness } = this.#sources
-    this.#gauge('signalbox_ready', '1 while /ready answers 200, else 0.', () => (readiness().ready ? 1 : 0))
+    this.#gauge(readyName, '1 while /ready answers 200, else 0.', () => (readiness().ready ? 1 : 0), 'first')
     this.#registry.registerMetric(
       new Gauge({
         name: 'signalbox_check',
         help: '1 while this check of /ready is ok, else 0.',
         labelNames: ['check'],
         registers: [],
+        aggregator: 'min',
         collect() {
           for (const [check, finding] of Object.entries(readiness().checks))
             this.set({ check }, finding === 'ok' ? 1 : 0)
@@ -188,6 +219,7 @@ export class Metrics implements Disposable {
         help: 'How late the event loop was since the last scrape, by quantile; 1 is the worst.',
         labelNames: ['quantile'],
         registers: [],
+        aggregator: 'max',
         collect() {
           for (const quantile of quantiles) {
             const nanoseconds = delay.count === 0 ? 0 : delay.percentile(quantile * 100)
@@ -217,18 +249,33 @@ export class Metrics implements Disposable {
     )
   }
 
-  #gauge(name: string, help: string, read: () => number): void {
+  /** `aggregator`: what several processes make of it. */
+  #gauge(name: string, help: string, read: () => number, aggregator: Aggregator = 'sum'): void {
     this.#registry.registerMetric(
       new Gauge({
         name,
         help,
         registers: [],
+        aggregator,
         collect() {
           this.set(read())
         },
       }),
     )
   }
+}
+
+const readyName = 'signalbox_ready'
+
+/** The metrics of all processes of a gateway as those of one: sums, but for what says otherwise. */
+export async function together(all: readonly MetricsJson[], ready: boolean): Promise<MetricsText> {
+  const known = all.map((metrics) =>
+    metrics.map((metric) =>
+      metric.name === readyName ? { ...metric, values: [{ labels: {}, value: ready ? 1 : 0 }] } : metric,
+    ),
+  )
+  const registry = AggregatorRegistry.aggregate(known)
+  return { contentType: registry.contentType, text: await registry.metrics() }
 }
 
 interface Sample {

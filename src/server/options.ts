@@ -25,6 +25,8 @@ export interface GatewayOptions {
   readonly data: string
   /** Which of the processes that share the ports and the data folder this is, from 1. Default 1. */
   readonly process?: number
+  /** How many processes they are. Default 1. */
+  readonly processes?: number
   /** How stored events are kept and tried. Default: see the options. */
   readonly journal?: JournalOptions
   /** The named channels that are served in this process. Default: none. */

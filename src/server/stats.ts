@@ -18,7 +18,9 @@ export interface RuleStats {
 export interface Stats {
   readonly ready: boolean
   readonly reasons: readonly string[]
-  /** Seconds since the process started. */
+  /** How many processes have said what is counted here. */
+  readonly processes: number
+  /** Seconds since the process started; of several the one that started first. */
   readonly uptime: number
   readonly connections: Readonly<Record<string, number>>
   readonly scopes: Readonly<Record<string, number>>
@@ -33,6 +35,7 @@ export async function statsOf(sources: Sources): Promise<Stats> {
   return {
     ready,
     reasons,
+    processes: 1,
     uptime: Math.round(process.uptime()),
     connections: Object.fromEntries(sources.connections()),
     scopes: Object.fromEntries(sources.scopes()),

@@ -59,6 +59,16 @@ describe('help and usage', () => {
     expect(out).toMatch(new RegExp(`Examples?:\\n {2}.*signalbox ${command}`))
   })
 
+  test('the list of commands says what each takes', async () => {
+    const { code, out } = await signalbox('--help')
+    expect(code).toBe(0)
+    expect(out).toMatch(/^ {2}serve \[config\] +run the gateway$/m)
+    expect(out).toMatch(/^ {2}explain <protocol> <address> +say which rule/m)
+    expect(out).toMatch(/^ {2}journal list\|show\|retry\|discard +look at/m)
+    expect(out).toMatch(/^ {2}group send <name> <message> +send a/m)
+    expect((await signalbox('help')).out).toBe(out)
+  })
+
   test('without a command the help goes to standard error', async () => {
     const { code, out, error } = await signalbox('')
     expect({ code, out }).toEqual({ code: 64, out: '' })

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { connectAsync } from 'mqtt'
 import { createTransport } from 'nodemailer'
 import { WebSocket } from 'ws'
@@ -38,6 +39,13 @@ async function traffic(): Promise<void> {
   await device.publishAsync('readings/1', 'secret reading', { qos: 1 })
   await device.publishAsync('fails', 'secret reading', { qos: 1 })
   await device.endAsync()
+  const away = { reconnectPeriod: 0, clientId: 'away', clean: false }
+  const subscriber = await connectAsync(urlOf('mqtt'), away)
+  await subscriber.subscribeAsync('alarms', { qos: 1 })
+  await subscriber.endAsync()
+  const publisher = await connectAsync(urlOf('mqtt'), { reconnectPeriod: 0 })
+  for (const alarm of ['first', 'second', 'third']) await publisher.publishAsync('alarms', alarm, { qos: 1 })
+  await publisher.endAsync()
   const { hostname: host, port } = new URL(urlOf('email'))
   const relay = createTransport({ host, port: Number(port), ignoreTLS: true })
   for (const to of ['help@support.org', 'help@broken.org']) {
@@ -158,6 +166,11 @@ describe('/metrics', () => {
     ])
   })
 
+  test('what is not kept for a client that is away is counted by the setting that it went over', async () => {
+    const labels = { protocol: 'mqtt', reason: 'maxQueued' }
+    while (sample(await metrics(), 'signalbox_dropped_total', labels) !== 1) await setImmediate()
+  })
+
   test('what nothing takes is counted by protocol', async () => {
     expect(sample(await metrics(), 'signalbox_unrouted_total', { protocol: 'http' })).toBe(1)
   })
@@ -193,7 +206,7 @@ test('a gateway whose journal is full is not ready, and says so', async () => {
 test('signalbox stats shows the same, for people and as JSON', async () => {
   const out = await gateways.run(['stats'], gateway)
   expect(out).toMatch(
-    /^\d\d:\d\d:\d\d {2}ready, up \d+ s\nconnections: .*; scopes: .*1 sms; without a rule: 1 http, 1 email, 1 sms\n/,
+    /^\d\d:\d\d:\d\d {2}ready, up \d+ s\nconnections: .*; scopes: .*1 sms; without a rule: 1 http, 3 mqtt, 1 email, 1 sms\n/,
   )
   expect(out).toMatch(/^protocol +rule +events +handled +failed +interrupted +waiting +dead$/m)
   expect(out).toMatch(new RegExp(`^websocket +${rule('Echo')} +3 +3 +0 +0 +0 +0$`, 'm'))

@@ -7,12 +7,13 @@ import { z } from 'zod'
 import type { Adapter, Connection, Outcome, Services } from '../../src/asgi/adapter.ts'
 import type { ProtocolDefinition } from '../../src/asgi/definition.ts'
 import type { LifespanProtocol } from '../../src/asgi/lifespan.ts'
-import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import type { Application, BaseScope, Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { protocolTypeRouter } from '../../src/routing/protocol-type-router.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { Gateway } from '../../src/server/gateway.ts'
 import { lettersOf } from '../support/letters.ts'
+import { scopeOf } from '../support/scopes.ts'
 
 const folders: string[] = []
 afterEach(async () => {
@@ -216,15 +217,7 @@ test('closing aborts the scopes that are still open and does not wait for ever',
 test('what an application failed on is counted and kept as a dead letter', async () => {
   const { definition, post } = pigeonPost([])
   const { gateway, folder } = await start({ pigeon: async () => undefined }, [definition])
-  const scope: Protocol['scope'] = {
-    type: 'pigeon',
-    id: 's1',
-    client: null,
-    server: null,
-    params: {},
-    route: 'a.yaml:3',
-    state: {},
-  }
+  const scope = scopeOf('pigeon', { route: 'a.yaml:3' })
   const event = { type: 'pigeon.note', bytes: Buffer.from('coo') } as Event
   post.services?.failed(scope, event, new Error('cannot read this'))
   post.services?.failed(scope, event, 'thrown text')
