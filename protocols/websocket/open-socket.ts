@@ -50,12 +50,10 @@ export class OpenSocket extends WebSocket implements Corked {
   #events: SocketEvents | undefined
   /** Whether permessage-deflate was agreed on. */
   #deflates = false
-  /** What is written is kept back until the turn is over: the answer to the handshake, and that to a close. */
-  #corked = true
+  /** What is written is kept back until the turn is over: the answer to the handshake, or the one to the peer's close. */
+  #corked: 'handshake' | 'close' | undefined = 'handshake'
   /** What was said in this turn. */
   #batch: Batch | undefined
-  /** The peer's close is answered: at the end of the turn, if that has not been yet. */
-  #answered = false
   /** The code and the reason that the gateway closed with, where it was the gateway. */
   #ownClose: readonly [code: number, reason: string] | undefined
   #watched = false
@@ -74,7 +72,7 @@ export class OpenSocket extends WebSocket implements Corked {
 
   /** Whether one of both sides has said that it ends. */
   get closing(): boolean {
-    return this.readyState !== this.OPEN || this.#answered
+    return this.readyState !== this.OPEN || this.#corked === 'close'
   }
 
   /** Sends a message. A promise means: wait before sending more. */
@@ -97,7 +95,7 @@ export class OpenSocket extends WebSocket implements Corked {
   /** Closes for the application: the peer's answer is what its disconnect event tells. */
   finish(code: number, reason: string): void {
     this.flush()
-    if (!this.#answered) super.close(code, reason)
+    if (this.#corked !== 'close') super.close(code, reason)
     // The answer is behind what the peer said before, and that is not delivered any more.
     this.resume()
   }
@@ -176,9 +174,8 @@ export class OpenSocket extends WebSocket implements Corked {
   /** It leaves behind what was said before, and in one piece with it. */
   #answer(raw: Socket, frame: Buffer): void {
     if (!this.#corked) raw.cork()
-    this.#corked = true
     this.#flush()
-    this.#answered = true
+    this.#corked = 'close'
     raw.write(frame)
     this.#limits?.corker.add(this)
   }
@@ -204,9 +201,9 @@ export class OpenSocket extends WebSocket implements Corked {
   }
 
   #uncork(): void {
-    this.#corked = false
     this.#raw?.uncork()
-    if (this.#answered) this.#part()
+    if (this.#corked === 'close') this.#part()
+    else this.#corked = undefined
   }
 
   #flush(written?: () => void): void {

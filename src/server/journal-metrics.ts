@@ -1,27 +1,6 @@
 /** The journal's numbers as metrics: asked once a scrape, so that they add up. */
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { Counts } from '../journal/messages.ts'
-
-type JournalCounts = Pick<Counts, 'bytes' | 'byProtocolAndRoute'>
-
-/** The journal, as far as it is counted. */
-export interface CountedJournal {
-  counts(): Promise<JournalCounts>
-}
-
-/** Several as one; undefined when there is none. */
-export function countedTogether(journals: readonly CountedJournal[]): CountedJournal | undefined {
-  if (journals.length === 0) return undefined
-  return {
-    async counts() {
-      const all = await Promise.all(journals.map((journal) => journal.counts()))
-      return {
-        bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
-        byProtocolAndRoute: all.flatMap(({ byProtocolAndRoute }) => byProtocolAndRoute),
-      }
-    },
-  }
-}
+import type { CountedJournal, JournalCounts } from './counted-journal.ts'
 
 const labelNames = ['protocol', 'rule', 'direction']
 const counters = {

@@ -11,9 +11,10 @@ import {
 } from 'prom-client'
 import type { LayerStats } from '../asgi/channel-layer.ts'
 import { timeBounds, type Tallies } from '../runtime/tally.ts'
+import type { CountedJournal } from './counted-journal.ts'
 import type { MetricsJson, MetricsText } from './figures.ts'
 import type { Readiness } from './health.ts'
-import { JournalMetrics, type CountedJournal } from './journal-metrics.ts'
+import { JournalMetrics } from './journal-metrics.ts'
 
 /** Worker threads for blocking code, as the bridge counts them. */
 export interface ThreadStats {

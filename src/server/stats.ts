@@ -1,5 +1,5 @@
 /** `/stats`: the metrics that a person looks at first, as JSON. */
-import type { CountedJournal } from './journal-metrics.ts'
+import type { CountedJournal } from './counted-journal.ts'
 import type { MetricSources } from './metrics.ts'
 
 /** What was counted of one rule since the start, and what of it the journal keeps now. */

@@ -206,7 +206,11 @@ export const cases: readonly BenchCase[] = [
   // From many senders, whose mails share a commit.
   storedMail('mail-stored-128', { ...mailboxes, connections: 128 }),
   groupCommit,
-  rate('sms-webhook', { unit: 'texts', target: 0.9, bare: bare('sms') }, { load: 'webhook', connections: 16 }),
+  rate(
+    'sms-webhook',
+    { unit: 'texts', target: 0.9, bare: bare('sms') },
+    { load: 'webhook', connections: 16, warmUps: 4 },
+  ),
   ...['url', 'topic', 'email', 'sms', 'channel'].flatMap((router) => [routes(router, 1000), routes(router, 100_000)]),
   connects('http', 'http'),
   connects('websocket', 'websocket'),
