@@ -11,7 +11,7 @@ import type {
 } from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
-import { requestParts } from '../../src/runtime/http-message.ts'
+import { bodyLength, requestParts } from '../../src/runtime/http-message.ts'
 import { HttpExchange, type ExchangeOwner } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
 import type { HttpProtocol, HttpScope } from './scope.ts'
@@ -131,12 +131,6 @@ class HttpListener implements Listener, ExchangeOwner {
     this.beats++
     for (const exchange of this.#open) exchange.beat()
   }
-}
-
-/** What is known before the body comes: undefined for a chunked one (RFC 9112 6.3). */
-function bodyLength({ headers }: IncomingMessage): number | undefined {
-  if (headers['transfer-encoding'] !== undefined) return undefined
-  return headers['content-length'] === undefined ? 0 : Number(headers['content-length'])
 }
 
 export const adapter: Adapter<HttpProtocol, HttpOptions> = {

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { validateRequest } from 'twilio/lib/webhooks/webhooks.js'
 import { reason } from '../../src/runtime/errors.ts'
+import { bodyLength } from '../../src/runtime/http-message.ts'
 import { type Answer, sentence } from './answer.ts'
 import { type Parameters, parseForm } from './form.ts'
 
@@ -61,11 +62,6 @@ function readBody(request: IncomingMessage, rules: WebhookRules, read: (body: Bo
   if (length === 0) return read(empty)
   if (length !== undefined && length > rules.maxBodySize) return read(413)
   process.nextTick(takeBody, request, rules, read)
-}
-
-/** What is known before the body comes: undefined for a chunked one (RFC 9112 6.3). */
-function bodyLength({ headers }: IncomingMessage): number | undefined {
-  return headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : undefined
 }
 
 /** Mostly the body has come with the head, and is there by now: it is taken in one piece, without listeners and a deadline. */

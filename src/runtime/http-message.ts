@@ -77,6 +77,11 @@ function originForm(url: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
+/** The bytes of a request's body, known before it comes: undefined for a chunked one (RFC 9112 6.3). */
+export function bodyLength({ headers }: IncomingMessage): number | undefined {
+  return headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : undefined
+}
+
 function decodePath(rawPath: string): string | undefined {
   if (!rawPath.includes('%')) return rawPath
   try {

@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks.js'
 import { adapter } from '../../../protocols/sms/adapter.ts'
 import { smsOptions } from '../../../protocols/sms/options.ts'
-import type { SmsProtocol } from '../../../protocols/sms/scope.ts'
+import type { SmsProtocol, SmsScope } from '../../../protocols/sms/scope.ts'
 import type { Application, Event } from '../../../src/asgi/protocol.ts'
 import { Mailbox } from '../../../src/runtime/mailbox.ts'
 import { createServices, type ServicesOptions } from '../../support/services.ts'
@@ -208,4 +208,19 @@ export async function startRest(...answers: RestAnswer[]) {
       await once(server, 'close')
     },
   }
+}
+
+/** Answers with what was written. */
+export const echo: Application<SmsProtocol> = async (_scope, receive, send) => {
+  const event = await receive()
+  if (event.type === 'sms.message') await send({ type: 'sms.reply', body: `you wrote: ${event.body}` })
+}
+
+/** Keeps what it was given. */
+export function recorder() {
+  const seen: { scope: SmsScope; event: SmsProtocol['receive'] }[] = []
+  const application: Application<SmsProtocol> = async (scope, receive) => {
+    seen.push({ scope, event: await receive() })
+  }
+  return { seen, application }
 }

@@ -1,27 +1,12 @@
-/** The webhook on the wire: who is believed, what is refused, and that a message is handled once. */
+/** The webhook on the wire: who is believed, and what is refused. */
 import { describe, expect, test } from '@jest/globals'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks.js'
-import type { SmsMessage, SmsProtocol, SmsScope } from '../../../protocols/sms/scope.ts'
-import type { Application } from '../../../src/asgi/protocol.ts'
+import type { SmsMessage } from '../../../protocols/sms/scope.ts'
 import { SMSFromRouter } from '../../../protocols/sms/router.ts'
-import { message, ours, person, publicUrl, startSms, token, twiml } from './support.ts'
-
-const echo: Application<SmsProtocol> = async (_scope, receive, send) => {
-  const event = await receive()
-  if (event.type === 'sms.message') await send({ type: 'sms.reply', body: `you wrote: ${event.body}` })
-}
-
-/** Keeps what it was given. */
-function recorder() {
-  const seen: { scope: SmsScope; event: SmsProtocol['receive'] }[] = []
-  const application: Application<SmsProtocol> = async (scope, receive) => {
-    seen.push({ scope, event: await receive() })
-  }
-  return { seen, application }
-}
+import { echo, message, ours, person, publicUrl, recorder, startSms, token, twiml } from './support.ts'
 
 /** The head of a request that nobody has signed, but for the length of its body. */
 const postHead = [
@@ -351,64 +336,6 @@ describe('what is refused', () => {
     expect([answer.status, answer.body]).toEqual([200, twiml('')])
     expect(sms.unrouted).toEqual(['+4915112345678'])
     expect(sms.failed).toEqual([])
-  })
-})
-
-describe('once', () => {
-  test('a repeated request is answered as before and not handled again', async () => {
-    let count = 0
-    await using sms = await startSms(async (_scope, receive, send) => {
-      await receive()
-      await send({ type: 'sms.reply', body: `message ${++count}` })
-    })
-    const parameters = message('a')
-    const first = await sms.post(parameters)
-    const again = await sms.post(parameters)
-    expect(again.body).toBe(first.body)
-    expect(again.status).toBe(200)
-    expect(count).toBe(1)
-    expect((await sms.post(message('a'))).body).toContain('message 2')
-  })
-
-  test('repetitions that come while the first is handled get its answer', async () => {
-    const go = Promise.withResolvers<void>()
-    let count = 0
-    await using sms = await startSms(async (_scope, receive, send) => {
-      await receive()
-      count++
-      await go.promise
-      await send({ type: 'sms.reply', body: 'done' })
-    })
-    const parameters = message('a')
-    const answers = [sms.post(parameters), sms.post(parameters), sms.post(parameters)]
-    // A further message gets through while they wait: the server is not held up.
-    await sms.post(parameters, { token: 'forged' })
-    go.resolve()
-    expect((await Promise.all(answers)).map(({ body }) => body)).toEqual(
-      Array(3).fill(twiml('<Message>done</Message>')),
-    )
-    expect(count).toBe(1)
-  })
-
-  test('after the window it is a new message', async () => {
-    const { seen, application } = recorder()
-    await using sms = await startSms(application, { options: { dedupeWindow: '0ms' } })
-    const parameters = message('a')
-    await sms.post(parameters)
-    await sms.post(parameters)
-    expect(seen).toHaveLength(2)
-  })
-
-  test('2,000 messages leave nothing open', async () => {
-    await using sms = await startSms(echo)
-    for (let batch = 0; batch < 40; batch++) {
-      const answers = await Promise.all(Array.from({ length: 50 }, () => sms.post(message('hello'))))
-      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
-    }
-    await sms.idle()
-    expect(sms.outcomes).toHaveLength(2000)
-    expect(sms.listener.connections).toBe(0)
-    expect(sms.layer.stats()).toMatchObject({ channels: 0, groups: 0 })
   })
 })
 
