@@ -168,7 +168,8 @@ export class WorkStream {
   async #readOnce(): Promise<void> {
     const link = await this.#parts.base.untilReady(this.#stop.signal)
     const connection = (this.#connection ??= await this.#connect(link))
-    if (this.#claimFirst) await this.#claim()
+    // What was there before goes before what is new.
+    while (this.#claimFirst && this.#takers.size > 0) await this.#claim()
     this.#asked = this.#takers.size
     if (this.#asked === 0) return
     const group = ['GROUP', workers, this.#parts.base.process]
@@ -201,12 +202,15 @@ export class WorkStream {
     return await link.block(this.#key)
   }
 
-  /** Takes over what workers hold that were not heard of for a while. */
+  /** Takes over what workers hold that were not heard of for a while, as much of it as somebody waits for. */
   async #claim(): Promise<void> {
-    this.#claimFirst = false
-    if (this.#takers.size === 0) return
+    const most = this.#takers.size
+    if (most === 0) return
     const { base, claimAfter } = this.#parts
-    const found = await this.#script(claimScript, [base.process, claimAfter, this.#takers.size])
+    // Now, because what is given back meanwhile is to be looked for again.
+    this.#claimFirst = false
+    const found = await this.#script(claimScript, [base.process, claimAfter, most])
+    if (found.length === most) this.#claimFirst = true
     for (const [id, fields, attempt] of found as readonly (readonly [string, readonly string[], number])[]) {
       // What this process still holds it has only been late to say so.
       if (!this.#held.has(id)) this.#arrived(id, fields, attempt)
@@ -329,6 +333,7 @@ export class WorkStream {
       if (this.#held.size > 0) await this.#script(renewScript, [this.#parts.base.process, ...this.#held.keys()])
       await this.#claim()
     } catch (error) {
+      this.#claimFirst = true
       this.#parts.base.log.debug({ err: error }, `channel ${this.#parts.channel} was not looked after`)
     }
   }

@@ -293,6 +293,20 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
     await otherWorking
   })
 
+  test('what a stopped worker gives back goes before what is new, however few take it over at once', async () => {
+    const [a, b] = [await open({ retry: { delay: 60_000 } }), await open()]
+    const controller = new AbortController()
+    for (const words of ['1', '2', '3']) await a.send('work', text(words))
+    let tried = 0
+    const fail = () => {
+      if (++tried === 3) controller.abort()
+      throw new Error('not yet')
+    }
+    await a.consume('work', fail, { signal: controller.signal, concurrency: 3 })
+    await a.send('work', text('4'))
+    for (const words of ['1', '2', '3', '4']) await expect(b.receive('work')).resolves.toEqual(text(words))
+  })
+
   test('workers that end leave nothing behind', async () => {
     const [a, b] = [await open(), await open()]
     const controller = new AbortController()
