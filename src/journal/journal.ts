@@ -5,6 +5,7 @@ import type { Accepted } from '../asgi/delivery.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { errorOf } from './group.ts'
 import { FolderLock } from './lock.ts'
+import { atLull } from './lull.ts'
 import type {
   Answer,
   Ask,
@@ -35,6 +36,8 @@ export interface JournalSettings extends Pick<JournalOptions, 'maxSize' | 'deadL
   readonly sibling?: SiblingPlace | undefined
 }
 
+/** Milliseconds for which records wait for others at most, when there is no end of what comes. */
+const longestGathering = 2
 /** Milliseconds for which notes wait for something that they can be written together with. */
 const noteDelay = 10
 /** Milliseconds before what could not be written, or a worker that ended, is tried again; doubled each time. */
@@ -65,7 +68,7 @@ export class Journal implements AsyncDisposable {
   #refused = false
   #pause = firstPause
   #repairing: NodeJS.Timeout | undefined
-  #soon: NodeJS.Immediate | undefined
+  #gathering = false
   #later: NodeJS.Timeout | undefined
   #closed: Promise<void> | undefined
 
@@ -278,7 +281,8 @@ export class Journal implements AsyncDisposable {
     this.#outbox.settle(answer)
     if (retried) this.#watcher?.retried(retried)
     if (discarded) this.#watcher?.discarded(discarded)
-    if (!this.#outbox.isEmpty || this.#state === 'closing') this.#send()
+    if (this.#state === 'closing') this.#send()
+    else if (!this.#outbox.isEmpty) this.#sendSoon()
     else if (!this.#notes.isEmpty) this.#sendLater()
   }
 
@@ -336,16 +340,18 @@ export class Journal implements AsyncDisposable {
     this.#pause = Math.min(this.#pause * 2, longestPause)
   }
 
-  /** At the end of this turn of the loop, with everything that comes until then. */
+  /** With all that comes while another batch is written, and until the loop has read all there is: few large commits. */
   #sendSoon(): void {
-    this.#soon ??= setImmediate(() => {
-      this.#soon = undefined
+    if (this.#gathering || this.#underway > 0) return
+    this.#gathering = true
+    atLull(() => {
+      this.#gathering = false
       this.#send()
-    })
+    }, longestGathering)
   }
 
   #sendLater(): void {
-    if (this.#soon) return
+    if (this.#gathering) return
     this.#later ??= setTimeout(() => {
       this.#later = undefined
       this.#send()
@@ -353,7 +359,6 @@ export class Journal implements AsyncDisposable {
   }
 
   #send(): void {
-    // While one batch is written what comes gathers, and goes together when that is answered: few large commits.
     if (this.#underway > 0) return
     this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
   }
