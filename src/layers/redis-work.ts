@@ -209,9 +209,10 @@ export class WorkStream {
     const { base, claimAfter } = this.#parts
     // Now, because what is given back meanwhile is to be looked for again.
     this.#claimFirst = false
-    const found = await this.#script(claimScript, [base.process, claimAfter, most])
+    const reply = await this.#script(claimScript, [base.process, claimAfter, most])
+    const found = reply as readonly (readonly [id: string, fields: readonly string[], attempt: number])[]
     if (found.length === most) this.#claimFirst = true
-    for (const [id, fields, attempt] of found as readonly (readonly [string, readonly string[], number])[]) {
+    for (const [id, fields, attempt] of found) {
       // What this process still holds it has only been late to say so.
       if (!this.#held.has(id)) this.#arrived(id, fields, attempt)
     }
