@@ -8,7 +8,7 @@ import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { Said } from '../../src/runtime/said.ts'
 import { answers } from './answers.ts'
 import type { NewEmailScope } from './delivery.ts'
-import { splitHead } from './headers.ts'
+import { Head, splitHead } from './headers.ts'
 import { messageOf } from './message.ts'
 import { openMessage, type Sight } from './parse.ts'
 import type { EmailProtocol } from './scope.ts'
@@ -61,7 +61,7 @@ export class StoredMessages {
     // Without an id two equal messages may be two messages.
     const known = dedupe && messageId !== '' ? messageKey(messageId, raw, head.bodyStart) : undefined
     const records = recipients.map(({ scope, resolution }) => {
-      const record = { direction: 'in', scope, event, body: raw, resolution } as const
+      const record = { direction: 'in', scope, event, body: raw, resolution, live: head } as const
       return known === undefined ? record : { ...record, key: `${known} ${scope.recipient}` }
     })
     try {
@@ -98,9 +98,10 @@ export class StoredMessages {
 
   async #handle(raw: Buffer, record: StoredRecord<EmailProtocol>, onOpen: (scopeId: string) => void): Promise<void> {
     const { services, outbound } = this.#options
-    const { attempt, redelivered, signal } = record
+    const { attempt, redelivered, signal, live } = record
     const scope = record.scope as NewEmailScope
-    const opened = openMessage(raw, { sender: scope.sender }, splitHead(raw))
+    const head = live instanceof Head ? live : splitHead(raw)
+    const opened = openMessage(raw, { sender: scope.sender }, head)
     const message = messageOf(opened instanceof Promise ? await opened : opened)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const ended = (outcome: Outcome) => {
