@@ -6,11 +6,16 @@ import path from 'node:path'
 import { Process, root } from './processes.ts'
 
 /** Which server: a YAML of the gateway, or a bare program with its arguments. */
-export type ServerName = GatewayName | { readonly bare: readonly string[] }
+export type ServerName = (GatewayName | { readonly bare: readonly string[] }) & Room
+
+interface Room {
+  /** It may use them all, and shares one with the load. Default: one that is its own. */
+  readonly processors?: 'any'
+}
 
 interface GatewayName {
   readonly gateway: 'gateway' | 'redis' | 'stored'
-  /** How many processes serve it, on any processors. Default: one, on its own. */
+  /** How many processes serve it. Default 1. */
   readonly processes?: number
 }
 
@@ -29,7 +34,7 @@ export class Server implements AsyncDisposable {
   static async start(name: ServerName, { node = [], redis = '' }: ServerOptions = {}): Promise<Server> {
     const data = await mkdtemp(path.join(tmpdir(), 'signalbox-bench-'))
     const child = new Process([process.execPath, ...node, ...programOf(name)], {
-      ...(!('processes' in name) && { processor: 'server' }),
+      ...(name.processors !== 'any' && { processor: 'server' }),
       environment: { BENCH_DATA: data, BENCH_REDIS: redis },
     })
     try {
