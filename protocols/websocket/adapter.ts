@@ -20,6 +20,7 @@ const closeTimeout = 5000
 class WebsocketListener implements Listener, SessionOwner {
   readonly corker = new BatchCorker()
   readonly sendBuffer: number
+  readonly maxMessageSize: number
   readonly idleBeats: number
   readonly idleTimeout: number
   readonly handshakeTimeout: number
@@ -38,6 +39,7 @@ class WebsocketListener implements Listener, SessionOwner {
 
   constructor(options: WebsocketOptions, services: Services<WebsocketProtocol>) {
     this.sendBuffer = options.sendBuffer
+    this.maxMessageSize = options.maxMessageSize
     this.idleTimeout = options.idleTimeout
     this.idleBeats = Math.max(1, Math.ceil(options.idleTimeout / options.heartbeat))
     this.handshakeTimeout = options.handshakeTimeout

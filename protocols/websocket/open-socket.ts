@@ -5,6 +5,7 @@ import { WebSocket } from 'ws'
 import type { Corked } from '../../src/runtime/corker.ts'
 import { closeAnswer, type Batch } from './batch.ts'
 import type { BatchCorker } from './corker.ts'
+import { Reader, type Messages } from './reader.ts'
 import type { WebsocketReceive } from './scope.ts'
 
 /** What a listener says about all its sockets. */
@@ -12,6 +13,8 @@ export interface SocketLimits {
   readonly corker: BatchCorker
   /** In bytes. */
   readonly sendBuffer: number
+  /** In bytes. */
+  readonly maxMessageSize: number
   /** Heartbeats without a sign of life after which a peer is cut. */
   readonly idleBeats: number
   /** In milliseconds. */
@@ -44,7 +47,7 @@ const protocolErrors: Readonly<Record<string, number>> = {
  * The `ws` of the package, which reads, shakes hands and closes; it writes what is not said in a turn's batch: control frames,
  * what is compressed, and what is large.
  */
-export class OpenSocket extends WebSocket implements Corked {
+export class OpenSocket extends WebSocket implements Corked, Messages {
   #raw: Socket | undefined
   #limits: SocketLimits | undefined
   #events: SocketEvents | undefined
@@ -68,11 +71,21 @@ export class OpenSocket extends WebSocket implements Corked {
     this.#events = events
     this.#deflates = this.extensions !== ''
     limits.corker.add(this)
+    // What is compressed needs its time, and what comes behind it waits.
+    if (this.#receiver && !this.#deflates) Reader.before(this.#receiver, this, limits.maxMessageSize)
   }
 
   /** Whether one of both sides has said that it ends. */
   get closing(): boolean {
     return this.readyState !== this.OPEN || this.#corked === 'close'
+  }
+
+  /** A message of the peer. */
+  received(data: string | Uint8Array, length: number): void {
+    if (this.closing) return
+    const event: WebsocketReceive =
+      typeof data === 'string' ? { type: 'websocket.receive', text: data } : { type: 'websocket.receive', bytes: data }
+    if (this.#events?.message(event, length) === false) this.pause()
   }
 
   /** Sends a message. A promise means: wait before sending more. */
@@ -153,10 +166,15 @@ export class OpenSocket extends WebSocket implements Corked {
 
   /** How the package tells what happens. There are no other listeners, so nothing is looked up or allocated for them. */
   override emit(name: string | symbol, first?: unknown, second?: unknown): boolean {
-    if (name === 'message') this.#message(first as Buffer, second as boolean) // what the default binaryType gives
+    if (name === 'message') this.#message(first as Buffer, second === true) // what the default binaryType gives
     else if (name === 'error') this.#error(first as Error)
     else if (name === 'close') this.#closed(first as number, second as Buffer)
     return true
+  }
+
+  /** What the package reads with. One that keeps it elsewhere is left alone. */
+  get #receiver(): Writable | undefined {
+    return (this as { readonly _receiver?: Writable })._receiver
   }
 
   #sayApart(data: string | Uint8Array, sum: number): void | Promise<void> {
@@ -193,10 +211,10 @@ export class OpenSocket extends WebSocket implements Corked {
 
   /**
    * The package ends what it reads with once more when the socket is closed, and Node makes an error of that which nobody sees, and
-   * which costs as much as a twelfth of a short connection. A package that keeps it elsewhere is left alone.
+   * which costs as much as a twelfth of a short connection.
    */
   #hasHeardAll(): void {
-    const { _receiver: receiver } = this as { readonly _receiver?: Writable }
+    const receiver = this.#receiver
     if (receiver?.writableFinished) receiver.end = () => receiver
   }
 
@@ -227,11 +245,7 @@ export class OpenSocket extends WebSocket implements Corked {
   }
 
   #message(data: Buffer, isBinary: boolean): void {
-    if (this.closing) return
-    const event: WebsocketReceive = isBinary
-      ? { type: 'websocket.receive', bytes: ownBytes(data) }
-      : { type: 'websocket.receive', text: data.toString() }
-    if (this.#events?.message(event, data.length) === false) this.pause()
+    this.received(isBinary ? ownBytes(data) : data.toString(), data.length)
   }
 
   #error(error: Error): void {

@@ -52,6 +52,17 @@ export function observed() {
   return { application, ended: ended.promise }
 }
 
+/** Opens a socket, for a client that says each byte itself. */
+export const handshake = [
+  'GET / HTTP/1.1',
+  'Host: example.org',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '\r\n',
+].join('\r\n')
+
 /** What the application hears at the end. */
 export const disconnect = (code: number, text = '') => ({ type: 'websocket.disconnect', code, reason: text })
 

@@ -4,17 +4,7 @@ import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { expect, test } from '@jest/globals'
 import { RawClient } from '../../support/raw-client.ts'
-import { disconnect, echo, observed, serveWebsocket } from './support.ts'
-
-const handshake = [
-  'GET / HTTP/1.1',
-  'Host: example.org',
-  'Connection: Upgrade',
-  'Upgrade: websocket',
-  'Sec-WebSocket-Version: 13',
-  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-  '\r\n',
-].join('\r\n')
+import { disconnect, echo, handshake, observed, serveWebsocket } from './support.ts'
 
 /** A client's frame, with a mask of zeros. */
 function frame(opcode: number, payload: Buffer): Buffer {
