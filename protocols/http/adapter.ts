@@ -9,6 +9,7 @@ import type {
   Services,
   Unrouted,
 } from '../../src/asgi/adapter.ts'
+import { Chain } from '../../src/runtime/chain.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
 import { bodyLength, requestParts } from '../../src/runtime/http-message.ts'
@@ -31,7 +32,7 @@ class HttpListener implements Listener, ExchangeOwner {
   readonly #services: Services<HttpProtocol>
   readonly #host: HttpHost
   readonly #scheme: 'http' | 'https'
-  readonly #open = new Set<HttpExchange>()
+  readonly #open = new Chain<HttpExchange>()
   /** One for all requests: a timer for each costs a tenth of what a small request costs. */
   readonly #beat: NodeJS.Timeout
   #idle: (() => void) | undefined

@@ -1,6 +1,7 @@
 /** One request and its response: the events of its scope on one side, `node:http` on the other. */
 import type { IncomingMessage } from 'node:http'
 import type { Connection, HttpResponse, Outcome, Progress, ResponseWatcher, Transport } from '../../src/asgi/adapter.ts'
+import type { Linked } from '../../src/runtime/chain.ts'
 import { endTogether } from '../../src/runtime/end-together.ts'
 import { SignalboxError, hasCode, isTemporary } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
@@ -31,7 +32,9 @@ const empty = new Uint8Array(0)
 const noBody: HttpRequest = { type: 'http.request', body: empty, moreBody: false }
 const disconnected: HttpDisconnect = { type: 'http.disconnect' }
 
-export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher {
+export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher, Linked<HttpExchange> {
+  before: HttpExchange | undefined = undefined
+  after: HttpExchange | undefined = undefined
   /** How much of the answer is on the wire: a head that waits for its body is not. */
   progress: Progress = 'none'
   readonly #owner: ExchangeOwner

@@ -10,6 +10,7 @@ import { sentence, write } from './answer.ts'
 import type { Carrier } from './carrier.ts'
 import { ConsentStore } from './consent.ts'
 import { Desk } from './desk.ts'
+import { FormReader } from './form.ts'
 import { Handling } from './handling.ts'
 import { FileCarrier } from './file-carrier.ts'
 import type { SmsOptions } from './options.ts'
@@ -35,7 +36,7 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       const url = publicUrlOf(options, suffix)
       const { authToken: tokens } = options.provider.twilio
       const { maxBodySize, bodyTimeout } = options
-      const rules = { url, tokens, maxBodySize, bodyTimeout }
+      const rules = { url, tokens, maxBodySize, bodyTimeout, forms: new FormReader() }
       host.onRequest(options.path + suffix, (request, response, endpoints) => {
         receive(request, rules, (received) => {
           try {

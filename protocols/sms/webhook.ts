@@ -1,15 +1,16 @@
 /** One request of the provider's: read within its limits, its signature checked, and turned into parameters. */
 import type { IncomingMessage } from 'node:http'
-import { validateRequest } from 'twilio/lib/webhooks/webhooks.js'
 import { reason } from '../../src/runtime/errors.ts'
 import { bodyLength } from '../../src/runtime/http-message.ts'
 import { type Answer, sentence } from './answer.ts'
-import { type Parameters, parseForm } from './form.ts'
+import type { FormReader, Parameters } from './form.ts'
+import { hasSigned } from './signature.ts'
 
 export interface WebhookRules {
   /** The URL that the provider was told to call, without a query. */
   readonly url: string
   readonly tokens: readonly string[]
+  readonly forms: FormReader
   readonly maxBodySize: number
   readonly bodyTimeout: number
 }
@@ -39,7 +40,7 @@ function judge(request: IncomingMessage, body: Body, rules: WebhookRules): Recei
   if (body === 408 || body === 413) return { cut: body }
   let parameters: Parameters
   try {
-    parameters = parseForm(body)
+    parameters = rules.forms.read(body)
   } catch (error) {
     return { refusal: sentence(400, `The body cannot be read: ${reason(error)}.`) }
   }
@@ -110,14 +111,7 @@ function isSigned(request: IncomingMessage, parameters: Parameters, { url, token
   if (typeof signature !== 'string' || signature === '') return false
   const target = request.url ?? ''
   const query = target.includes('?') ? target.slice(target.indexOf('?')) : ''
-  // In the order of their names and without a separator, as the scheme has them: as one parameter, whose name is empty.
-  let joined = ''
-  for (const name of [...parameters.keys()].toSorted()) joined += name + parameters.get(name)
-  const values = { '': joined }
-  try {
-    // Each token is tried: while a token is being replaced, either may have signed.
-    return tokens.some((token) => validateRequest(token, signature, url + query, values))
-  } catch {
-    return false // the package throws on a URL that cannot be parsed
-  }
+  const signed = { url: url + query, joined: parameters.joined }
+  // Each token is tried: while a token is being replaced, either may have signed.
+  return tokens.some((token) => hasSigned(token, signed, signature))
 }

@@ -4,9 +4,10 @@ import type { ChannelLayer } from '../asgi/channel-layer.ts'
 import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol, Receive } from '../asgi/protocol.ts'
 import { Account, type Accounts } from './account.ts'
+import type { Linked } from './chain.ts'
 import { SignalboxError, hasCode } from './errors.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
-import { Pump, type EventHandler, type Source } from './pump.ts'
+import { Pump, handleInLoop, type EventHandler, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
 import { isPending, settled } from './settled.ts'
 
@@ -44,8 +45,10 @@ interface Entry {
 const peerGone = new SignalboxError('disconnected', 'the peer is gone')
 
 export class Instance<P extends Protocol>
-  implements Connection<P>, Context, Giver<Entry, P['receive']>, Source<P['receive']>
+  implements Connection<P>, Context, Giver<Entry, P['receive']>, Source<P['receive']>, Linked<Instance<Protocol>>
 {
+  before: Instance<Protocol> | undefined = undefined
+  after: Instance<Protocol> | undefined = undefined
   readonly scope: P['scope']
   ended = false
   readonly #options: InstanceOptions
@@ -149,8 +152,20 @@ export class Instance<P extends Protocol>
 
   /** Calls the handler with each event. */
   handleEach(handler: EventHandler<P['receive']>): Promise<void> {
+    const { first } = this.#mailbox
+    if (first?.fromPeer && !this.#last && handler.isLast(first.event)) return this.#handleLast(handler)
     this.#pump = new Pump(this, handler)
     return this.#pump.over
+  }
+
+  /** The only event, which is there already: as a pump would, at less cost. */
+  #handleLast(handler: EventHandler<P['receive']>): Promise<void> {
+    try {
+      const result = handler.handle(this.next() as P['receive']) // it is there
+      return isPending(result) ? Promise.resolve(result).then(nothing) : settled
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   next(): P['receive'] | undefined {
@@ -339,24 +354,10 @@ export function handleEvents<P extends Protocol>(
   context: Context,
   handler: EventHandler<P['receive']>,
 ): Promise<void> {
-  return Instance.behind(receive, context)?.handleEach(handler) ?? loop(receive, handler)
+  return Instance.behind(receive, context)?.handleEach(handler) ?? handleInLoop<P>(receive, handler)
 }
 
-async function loop<P extends Protocol>(receive: Receive<P>, handler: EventHandler<P['receive']>): Promise<void> {
-  let last = false
-  try {
-    while (!last) {
-      // Events of a scope are handled strictly in order.
-      const event = await receive()
-      last = handler.isLast(event)
-      const result = handler.handle(event)
-      if (isPending(result)) await result
-    }
-  } catch (error) {
-    if (!last) await handler.failed(error)
-    throw error
-  }
-}
+function nothing(): void {}
 
 const returned = {
   none: { kind: 'unanswered' },

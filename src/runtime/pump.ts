@@ -1,5 +1,6 @@
 /** Calls a handler with each event of a scope as it comes, one at a time and in order, without a promise an event. */
 import { AsyncResource } from 'node:async_hooks'
+import type { Protocol, Receive } from '../asgi/protocol.ts'
 import { isPending, settled } from './settled.ts'
 
 export interface EventHandler<E> {
@@ -117,4 +118,24 @@ function handleReady(): void {
   // Those that get another event meanwhile have their turn after everybody else has had one.
   ready = []
   for (const pump of pumps) pump.work()
+}
+
+/** The same where somebody stands between, who wants to see every event. */
+export async function handleInLoop<P extends Protocol>(
+  receive: Receive<P>,
+  handler: EventHandler<P['receive']>,
+): Promise<void> {
+  let last = false
+  try {
+    while (!last) {
+      // Events of a scope are handled strictly in order.
+      const event = await receive()
+      last = handler.isLast(event)
+      const result = handler.handle(event)
+      if (isPending(result)) await result
+    }
+  } catch (error) {
+    if (!last) await handler.failed(error)
+    throw error
+  }
 }

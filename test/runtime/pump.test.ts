@@ -89,6 +89,29 @@ test('whatever its handlers do and however its events come, a scope goes as it d
   )
 })
 
+test.each(['nothing', 'settled', 'soon', 'later', 'raises', 'rejects'] as const)(
+  'an only event that is there before the application is handled as in a loop: %s',
+  async (behaviour) => {
+    const store = new AsyncLocalStorage<string>()
+    const runs = (['directly', 'in a loop'] as const).map(async (how) => {
+      const told: string[] = []
+      const { log, handler } = recorder(() => {
+        told.push(String(store.getStore()))
+        return behaviours[behaviour]()
+      })
+      const application = handling(how, handler)
+      const { instance, ended } = open((...call) => store.run('of the application', () => application(...call)))
+      instance.deliver({ type: 'test.end' }, { last: true, handled: (error) => told.push(String(error)) })
+      return { outcome: await ended, log, told }
+    })
+    const [directly, loop] = await Promise.all(runs)
+    expect(directly).toEqual(loop)
+    expect(directly?.log).toEqual(['test.end '])
+    expect(directly?.told[0]).toBe('of the application')
+    expect(directly?.told).toHaveLength(2)
+  },
+)
+
 test.each<How>(['directly', 'in a loop'])('handled %s: one event at a time, and its own context', async (how) => {
   const store = new AsyncLocalStorage<string>()
   const seen: unknown[] = []

@@ -3,10 +3,11 @@ import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import MessagingResponse from 'twilio/lib/twiml/MessagingResponse.js'
 import { Duplicates } from '../../../protocols/sms/duplicates.ts'
-import { parseForm } from '../../../protocols/sms/form.ts'
+import { FormReader } from '../../../protocols/sms/form.ts'
 import { printable, segments } from '../../../protocols/sms/text.ts'
 import { twiml } from '../../../protocols/sms/twiml.ts'
 
+const parseForm = (body: Uint8Array) => new FormReader().read(body)
 const bytes = (text: string) => new TextEncoder().encode(text)
 /** One of these letters. */
 const letterOf = (letters: string) => fc.constantFrom(...Array.from(letters))
@@ -37,7 +38,7 @@ describe('the form', () => {
       fc.property(
         fc.oneof(fc.uint8Array({ maxLength: 60 }), fc.string({ unit: letterOf('ab=&%+4F\u00e9') }).map(bytes)),
         (body) => {
-          let strict: [string, string][]
+          let strict: (readonly [string, string])[]
           try {
             strict = [...parseForm(body)]
           } catch (error) {
@@ -54,6 +55,52 @@ describe('the form', () => {
         },
       ),
       { numRuns: 500 },
+    )
+  })
+
+  test('is read as if it were the first, whatever was read before', () => {
+    const body = fc.array(
+      fc.tuple(
+        fc.constantFrom('a', 'b', 'ab', '%61', 'a+', 'é'),
+        fc.string({ unit: letterOf('ab=%+4F\u00e9'), maxLength: 4 }),
+      ),
+      { maxLength: 4 },
+    )
+    const outcomeOf = (read: () => ReturnType<FormReader['read']>) => {
+      try {
+        const form = read()
+        return { pairs: [...form], joined: form.joined }
+      } catch (error) {
+        return String(error)
+      }
+    }
+    fc.assert(
+      fc.property(fc.array(body, { minLength: 2, maxLength: 6 }), (bodies) => {
+        const reader = new FormReader()
+        for (const pairs of bodies) {
+          const form = bytes(pairs.map((pair) => pair.join('=')).join('&'))
+          expect(outcomeOf(() => reader.read(form))).toEqual(outcomeOf(() => parseForm(form)))
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('joins names and values in the order of the names', () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(
+          anyText.filter((name) => name !== '' && name === name.toWellFormed()),
+          anyText,
+        ),
+        (values) => {
+          const form = parseForm(bytes(new URLSearchParams(values).toString()))
+          const wellFormed = Object.keys(values).toSorted()
+          expect(form.joined).toBe(wellFormed.map((name) => name + values[name]?.toWellFormed()).join(''))
+          for (const name of wellFormed) expect(form.get(name)).toBe(values[name]?.toWellFormed())
+          expect(form.get('nobody has this name, which is longer than they are')).toBeUndefined()
+        },
+      ),
     )
   })
 
