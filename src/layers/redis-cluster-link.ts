@@ -1,5 +1,5 @@
 /** The connections to a Redis cluster: keys on their nodes, and sharded pub/sub, which only the node of the name carries. */
-import type { RedisClientType, RedisClusterType } from 'redis'
+import type { RedisClientType, RedisClusterType } from '@redis/client'
 import { Answers } from './answers.ts'
 import {
   type BlockingConnection,
@@ -18,7 +18,7 @@ export async function openClusterLink(
   events: LinkEvents,
   signal: AbortSignal,
 ): Promise<RedisLink> {
-  const { createCluster } = await import('redis')
+  const { createCluster } = await import('@redis/client')
   const { url, RESP, ...defaults } = clientOptions(options)
   const cluster = createCluster({
     rootNodes: [{ url: url as string }],

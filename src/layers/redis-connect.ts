@@ -1,5 +1,5 @@
 /** Opens the connections to Redis, as one server or as a cluster, whichever answers. */
-import type { RedisClientType } from 'redis'
+import type { RedisClientType } from '@redis/client'
 import { openClusterLink } from './redis-cluster-link.ts'
 import { type LinkEvents, type RedisLink, clientOptions, defaultAnswerTimeout } from './redis-link.ts'
 import type { RedisLayerOptions } from './redis-options.ts'
@@ -12,7 +12,7 @@ export async function openLink(
   signal: AbortSignal,
 ): Promise<RedisLink> {
   // Loaded when a layer is opened: a gateway without Redis does not pay for it.
-  const { createClient } = await import('redis')
+  const { createClient } = await import('@redis/client')
   const client = createClient(clientOptions(options)) as RedisClientType
   client.on('error', events.onDown)
   const giveUp = () => client.destroy()

@@ -1,5 +1,5 @@
 /** The connections to Redis: commands on one, subscriptions on another, and one for each read that blocks. */
-import type { RedisClientOptions, RedisClientType } from 'redis'
+import type { RedisClientOptions, RedisClientType } from '@redis/client'
 import type { RedisLayerOptions } from './redis-options.ts'
 
 export interface LinkEvents {

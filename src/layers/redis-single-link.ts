@@ -1,5 +1,5 @@
 /** The connections to one Redis server. */
-import type { RedisClientType } from 'redis'
+import type { RedisClientType } from '@redis/client'
 import { Answers } from './answers.ts'
 import {
   type BlockingConnection,
