@@ -1,7 +1,7 @@
 /** Those who wait for records to be on disk: each is told, and what is new becomes an entry of the dispatcher. */
 import type { Accepted, Depositor } from '../asgi/delivery.ts'
+import { elsewhere } from './elsewhere.ts'
 import type { Entry } from './entry.ts'
-import { elsewhere } from './messages.ts'
 import { acceptedOf, type Caller } from './outbox.ts'
 
 /** What is on disk now and was not before. */

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { reason } from '../runtime/errors.ts'
 import { takeOverKeys } from './keys.ts'
+import { busyTimeout, resultCode } from './sqlite.ts'
 
 /** 'sbxj': tells a journal from any other SQLite file. */
 const applicationId = 0x73_62_78_6a
@@ -11,8 +12,6 @@ const schemaVersion = 3
 /** The first one had no parcels, and both before this one a row a key. */
 const olderVersions = [1, 2]
 
-/** Milliseconds that the worker waits for a lock that somebody else has on the file. */
-export const busyTimeout = 500
 /** Pages that the write-ahead log takes before it is written back: what is handled soon is never written twice. */
 const checkpointPages = 4000
 /** Bytes that it keeps once it was written back. */
@@ -179,12 +178,6 @@ function number(database: DatabaseSync, pragma: string): unknown {
 /** SQLITE_CORRUPT and SQLITE_NOTADB, with any of their extended codes. */
 function isDamage(error: unknown): boolean {
   return [11, 26].includes(resultCode(error) ?? 0)
-}
-
-/** SQLite's primary result code. */
-export function resultCode(error: unknown): number | undefined {
-  if (!Error.isError(error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined
-  return error.errcode & 0xff
 }
 
 function begin(file: string): DatabaseSync {

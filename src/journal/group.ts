@@ -1,9 +1,10 @@
 /** Group commit: what several turns of the main thread brought, in one transaction, and the answer to all of it. */
-import { type ErrorCode, SignalboxError, hasCode, reason } from '../runtime/errors.ts'
-import { resultCode } from './file.ts'
+import { hasCode, reason } from '../runtime/errors.ts'
+import { failureOf } from './failure.ts'
 import { namesIn } from './keys.ts'
 import type { Answer, Batch, CallOutcomes, EncodedRecord, Failure, Note, Outcome, Parcel } from './messages.ts'
 import { unpack } from './parcel.ts'
+import { resultCode } from './sqlite.ts'
 import type { JournalStore } from './store.ts'
 
 type Notes = NonNullable<Batch['notes']>
@@ -177,17 +178,4 @@ function outcomesOf(calls: readonly CallOutcome[]): CallOutcomes {
     }
   }
   return { results, failures }
-}
-
-/** What the main thread is told of an error. */
-export function failureOf(error: unknown): Failure {
-  if (Error.isError(error) && error.name === 'SignalboxError' && 'code' in error) {
-    return { code: error.code as ErrorCode, message: error.message } // the class has no other codes
-  }
-  return { code: 'journal_failed', message: `the journal cannot be used: ${reason(error)}` }
-}
-
-/** What the main thread makes of it. */
-export function errorOf({ code, message }: Failure): SignalboxError {
-  return new SignalboxError(code, message)
 }

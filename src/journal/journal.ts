@@ -3,7 +3,7 @@ import path from 'node:path'
 import type { Log } from '../asgi/context.ts'
 import type { Accepted } from '../asgi/delivery.ts'
 import { SignalboxError } from '../runtime/errors.ts'
-import { errorOf } from './group.ts'
+import { errorOf } from './failure.ts'
 import { FolderLock } from './lock.ts'
 import { atLull } from './lull.ts'
 import type {
@@ -365,8 +365,7 @@ export class Journal implements AsyncDisposable {
 
   #post(batch: Batch): void {
     const { parcel, notes, asks, probe } = batch
-    if (!this.#thread || this.#state === 'down') return
-    if (!parcel && !notes && !asks && !probe) return
+    if (!this.#thread || this.#state === 'down' || !(parcel || notes || asks || probe)) return
     this.#underway++
     try {
       this.#thread.post(batch)

@@ -1,10 +1,11 @@
 /** The keys that events are known by, for a window of time: one that comes again is told by its own. A log on disk, tables in memory. */
 import { createHash, hash } from 'node:crypto'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { elsewhere } from './elsewhere.ts'
 import { emptyRow, keyBytes, KeyLog, type KeyRow } from './key-log.ts'
 import { digestWords, entryBytes, KeyEntries, type KnownKey } from './key-segment.ts'
 import type { Ledger } from './ledger.ts'
-import { elsewhere, type EncodedRecord, type Limits, type Parcel } from './messages.ts'
+import type { EncodedRecord, Limits, Parcel } from './messages.ts'
 import { headsOf, placesOf, rowWidth } from './parcel.ts'
 import type { Siblings } from './siblings.ts'
 

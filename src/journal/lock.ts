@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { SignalboxError, reason } from '../runtime/errors.ts'
-import { resultCode } from './file.ts'
+import { resultCode } from './sqlite.ts'
 
 /** SQLITE_BUSY */
 const busy = 5

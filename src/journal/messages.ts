@@ -222,9 +222,6 @@ export type Reply =
   | { readonly number: number; readonly value: unknown }
   | { readonly number: number; readonly failure: Failure }
 
-/** The number of a record that is in the journal of another process of the data folder. */
-export const elsewhere = Number.MAX_SAFE_INTEGER
-
 /** Which of several processes has this journal. */
 export interface SiblingPlace {
   /** The data folder of all of them. */

@@ -1,8 +1,9 @@
 /** What the main thread wants of the worker: the calls and questions of a turn, and who waits for their answers. */
 import type { Accepted } from '../asgi/delivery.ts'
 import type { SignalboxError } from '../runtime/errors.ts'
-import { errorOf } from './group.ts'
-import { type Answer, type Ask, type Batch, elsewhere, type EncodedRecord, type Outcome } from './messages.ts'
+import { elsewhere } from './elsewhere.ts'
+import { errorOf } from './failure.ts'
+import type { Answer, Ask, Batch, EncodedRecord, Outcome } from './messages.ts'
 import { Packer } from './parcel.ts'
 
 /** Who waits for the records of one call to be on disk: one of the two is called, once. */

@@ -3,11 +3,12 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { SignalboxError } from '../runtime/errors.ts'
-import { busyTimeout, resultCode } from './file.ts'
+import { elsewhere } from './elsewhere.ts'
 import { journalFolder } from './folders.ts'
 import { KeyLog } from './key-log.ts'
 import { KeyEntries } from './key-segment.ts'
-import { elsewhere, type Limits, type SiblingPlace } from './messages.ts'
+import type { Limits, SiblingPlace } from './messages.ts'
+import { busyTimeout, resultCode } from './sqlite.ts'
 
 /** Milliseconds that a key is waited for which another process is storing. */
 const patience = 200

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { setTimeout as later } from 'node:timers/promises'
 import { MessageChannel, Worker, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { SignalboxError, reason } from '../runtime/errors.ts'
-import { errorOf } from './group.ts'
+import { errorOf } from './failure.ts'
 import type { Answer, Batch, Hello, Ready, Start } from './messages.ts'
 
 const workerFile = new URL(`./worker${path.extname(import.meta.url)}`, import.meta.url)

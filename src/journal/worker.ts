@@ -1,10 +1,10 @@
 /** Where the journal's thread begins: it owns the file, and answers what the main thread tells and asks. */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { failureOf } from './failure.ts'
 import { openFile } from './file.ts'
-import { commitGroup, failureOf, type Committed } from './group.ts'
+import { commitGroup, type Committed } from './group.ts'
 import type { Answer, Ask, Batch, Failure, Hello, ListedRecord, Reply, Start, WaitingRow } from './messages.ts'
 import { Reader } from './reader.ts'
-import { Siblings } from './siblings.ts'
 import { JournalStore } from './store.ts'
 import { type Steps, discard, retry, sweep } from './work.ts'
 
@@ -159,13 +159,14 @@ class Desk {
   }
 }
 
-begin(workerData as { readonly port: MessagePort; readonly start: Start }) // as thread.ts starts it
+await begin(workerData as { readonly port: MessagePort; readonly start: Start }) // as thread.ts starts it
 
-function begin({ port, start }: { readonly port: MessagePort; readonly start: Start }): void {
+async function begin({ port, start }: { readonly port: MessagePort; readonly start: Start }): Promise<void> {
   try {
     const { database, damaged } = openFile(start.folder)
     const { answered, limits, sibling } = start
-    const siblings = sibling && new Siblings(sibling, limits)
+    // Most journals have none.
+    const siblings = sibling && new (await import('./siblings.ts')).Siblings(sibling, limits)
     const store = new JournalStore(database, limits, siblings)
     const isAgain = answered !== undefined && !damaged
     const left = isAgain ? store.write(() => store.unmake(answered)) : []
