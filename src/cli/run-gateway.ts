@@ -2,6 +2,7 @@
 import { flushCompileCache } from 'node:module'
 import { BridgePool } from '../bridge/pool.ts'
 import type { Config } from '../config/config.ts'
+import { handlerModules } from '../config/handler-modules.ts'
 import type { LoadResult } from '../config/load.ts'
 import type { DeadLetter } from '../layers/limits.ts'
 import { reason } from '../runtime/errors.ts'
@@ -55,6 +56,8 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   if (number === 1) tell(parts, loaded.diagnostics)
   const config = role.take(loaded.config, loaded)
   if (typeof config === 'number') return config
+  // What is loaded until the gateway starts are packages.
+  handlerModules.rest()
   const written = await createLog({ level: config.log.level, pretty: parts.pretty })
   const log = count > 1 ? written.child({ process: number }) : written
   signals.surviveErrors(log)
@@ -81,6 +84,7 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
     last.use(journal)
     const left = journal && number === 1 ? await openLeftJournals(config, count, log) : []
     for (const one of left) last.use(one.journal)
+    handlerModules.watch()
     const control = { log, journal, left, stop: signals.stop, reload: reloadAll, threads: () => bridge.stats() }
     gateway = await start(parts, { ...config, application: reloadable.application, ...place }, control)
   } catch (error) {

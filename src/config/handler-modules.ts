@@ -20,7 +20,7 @@ const loaders = createRequire(import.meta.url)
 class HandlerModules {
   readonly #known = new Map<string, Known>()
   #generation = 0
-  #watching = false
+  #hooks: ReturnType<typeof registerHooks> | undefined
 
   /**
    * Looks which files differ from what was loaded. They, and what imports them, get another version: whoever imports them from
@@ -48,8 +48,8 @@ class HandlerModules {
 
   /** The URL to import this module by: that of its version. */
   urlOf(url: string): string {
-    this.#watch()
-    return this.#watching ? this.#versioned(url) : url
+    this.watch()
+    return this.#hooks ? this.#versioned(url) : url
   }
 
   /** Its import failed: the next refresh tries it again, with what it imports, also when no file has changed. */
@@ -76,20 +76,31 @@ class HandlerModules {
     return known.version === 0 ? url : `${url}?v=${known.version}`
   }
 
-  /** A test runner that has modules of its own lets nobody at its resolver: there nothing is loaded again. */
-  #watch(): void {
-    if (this.#watching) return
+  /**
+   * Sees what handlers import from now on. A test runner that has modules of its own lets nobody at its resolver: there nothing is
+   * loaded again.
+   */
+  watch(): void {
+    if (this.#hooks) return
     try {
-      registerHooks({
+      this.#hooks = registerHooks({
         resolve: (specifier, context, next) => {
           const resolved = next(specifier, context)
           return { ...resolved, url: this.#imported(specifier, context, resolved.url) }
         },
       })
-      this.#watching = true
     } catch {
       // as it was
     }
+  }
+
+  /**
+   * Looks away until `watch`, while no handler runs: as long as somebody sees what is imported, Node takes half as long again to load
+   * a package.
+   */
+  rest(): void {
+    this.#hooks?.deregister()
+    this.#hooks = undefined
   }
 
   /** What a handler's module imports by a path is a handler's module too; packages are not. */

@@ -5,8 +5,7 @@ import { SignalboxError } from '../runtime/errors.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
 import { addressText, isLoopback } from '../runtime/options.ts'
 import { refuseCaller } from './admin-guard.ts'
-import { AdminDesk } from './admin-desk.ts'
-import type { Place } from './admin-places.ts'
+import { LateDesk, type LateDeskParts } from './late-desk.ts'
 
 export interface AdminOptions {
   readonly address: ListenAddress
@@ -16,9 +15,7 @@ export interface AdminOptions {
   readonly maxBodySize: number
 }
 
-interface AdminParts {
-  /** What it can be asked, beside each other. */
-  readonly places: readonly Place[]
+interface AdminParts extends Pick<LateDeskParts, 'places'> {
   readonly log: Log
 }
 
@@ -40,7 +37,7 @@ export class AdminListener {
   }
 
   private constructor({ address, token, maxBodySize }: AdminOptions, { places, log }: AdminParts) {
-    const desk = new AdminDesk({
+    const desk = new LateDesk({
       places,
       log,
       maxBodySize,

@@ -7,8 +7,7 @@ import { text } from 'node:stream/consumers'
 import type { Log } from '../asgi/context.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { createServer, request } from '../runtime/node-http.ts'
-import { AdminDesk } from './admin-desk.ts'
-import type { Place } from './admin-places.ts'
+import { LateDesk, type LateDeskParts } from './late-desk.ts'
 
 const maxBodySize = 1024 * 1024
 
@@ -50,10 +49,10 @@ export class ControlSocket {
   readonly #server: Server
 
   /** Undefined where there can be none, such as below a path of more than a hundred letters: then the log says so. */
-  static async open(folder: string, places: readonly Place[], log: Log): Promise<ControlSocket | undefined> {
+  static async open(folder: string, places: LateDeskParts['places'], log: Log): Promise<ControlSocket | undefined> {
     const file = controlPath(folder)
     // The file alone says who may come in.
-    const desk = new AdminDesk({ places, log, maxBodySize, probes: false, refuse: () => undefined })
+    const desk = new LateDesk({ places, log, maxBodySize, probes: false, refuse: () => undefined })
     const server = createServer((request, response) => void desk.serve(request, response))
     try {
       // One that a killed process left: the journal's lock says that it is gone.

@@ -11,7 +11,6 @@ import { Dispatcher, type DispatcherParts } from '../journal/dispatcher.ts'
 import { journalFolder, journalNumbers } from '../journal/folders.ts'
 import { Journal } from '../journal/journal.ts'
 import { journalOptions, type JournalOptions } from '../journal/options.ts'
-import { lastKnownAt } from '../journal/siblings.ts'
 import type { DeadLetter } from '../layers/limits.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { whenSettled } from '../runtime/settled.ts'
@@ -70,6 +69,7 @@ export async function openLeftJournals(
       const { waiting, dead } = await opened.counts()
       if (waiting + dead === 0) {
         await opened.close()
+        const { lastKnownAt } = await import('../journal/siblings.ts')
         const isForgotten = lastKnownAt(folder) <= Date.now() - settings.dedupeWindow
         if (isForgotten) await rm(folder, { recursive: true })
         continue

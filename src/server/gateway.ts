@@ -15,25 +15,20 @@ import { withScope, withScopeFromHere } from '../bridge/trail.ts'
 import { journalFolder } from '../journal/folders.ts'
 import type { Journal } from '../journal/journal.ts'
 import { journalOptions } from '../journal/options.ts'
+import { Chain } from '../runtime/chain.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
 import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { addressText } from '../runtime/options.ts'
 import { routeOf } from '../runtime/route.ts'
 import { Tallies } from '../runtime/tally.ts'
-import type { Place } from './admin-places.ts'
-import { openAdministration } from './administration.ts'
-import type { AdminListener } from './admin.ts'
-import { AllFigures } from './all-figures.ts'
-import { AllJournalsDesk } from './all-journals.ts'
+import type { Administration } from './administration.ts'
+import { AdminListener } from './admin.ts'
 import { ControlSocket } from './control-socket.ts'
-import { countedTogether } from './counted-journal.ts'
 import { makeDataFolder } from './data-folder.ts'
 import { Deliveries, flushed, openJournal } from './deliveries.ts'
-import { OwnFigures, figurePlaces, scopesOf } from './figures.ts'
 import { Health, journalCheck, layerCheck } from './health.ts'
-import { JournalDesk } from './journal-desk.ts'
-import { journalPlaces } from './journal-places.ts'
+import type { LateDeskParts } from './late-desk.ts'
 import { Lifespans } from './lifespans.ts'
 import type { GatewayOptions, GatewayParts } from './options.ts'
 import { Workers } from './workers.ts'
@@ -69,7 +64,7 @@ export class Gateway implements AsyncDisposable {
   readonly #health = new Health()
   readonly #tallies = new Tallies()
   readonly #hosts = new Map<string, ListeningHttpHost>()
-  readonly #instances = new Set<Connection>()
+  readonly #instances = new Chain<Instance<Protocol>>()
   /** What listens: closed first, all at once, so that every protocol stops taking new peers and drains at the same time. */
   readonly #listening: Closer[] = []
   /** What the listeners stand on: closed after them, last opened first. */
@@ -77,6 +72,8 @@ export class Gateway implements AsyncDisposable {
   readonly #idPrefix = `${randomUUID().slice(0, 8)}-`
   readonly #lifespans: Lifespans
   #admin: AdminListener | undefined
+  /** What answers questions: there when the first one has come. */
+  #administration: Promise<Administration> | undefined
   #nextId = 0
   /** What was asked about last, and the scope that was made of it: mostly it is what is opened next. */
   #asked: { readonly given: object; readonly scope: Protocol['scope'] } | undefined
@@ -216,45 +213,46 @@ export class Gateway implements AsyncDisposable {
     if (this.#parts.journal) await flushed(this.#parts.journal, signal)
   }
 
-  async #openControl(folder: string, places: readonly Place[]): Promise<void> {
+  async #openControl(folder: string, places: LateDeskParts['places']): Promise<void> {
     const control = await ControlSocket.open(folder, places, this.#parts.log)
     if (control) this.#closers.push(() => control.close())
   }
 
   async #startAdmin(): Promise<void> {
-    const { admin, data, process: number = 1, processes = 1 } = this.#options
-    const desk = this.#journal && new JournalDesk(this.#journal)
-    const places = desk ? journalPlaces(desk) : []
-    const own = this.#figures()
-    if (desk) await this.#openControl(journalFolder(data, number), [...places, ...figurePlaces(own)])
-    for (const { folder, journal } of this.#parts.left ?? []) {
+    const { admin, data, process: number = 1 } = this.#options
+    const { left = [], log } = this.#parts
+    // Whoever asked for it has heard why it could not be loaded.
+    this.#closers.push(async () => this.#administration?.then((opened) => opened.close()).catch(() => undefined))
+    if (this.#journal) {
+      await this.#openControl(journalFolder(data, number), async () => (await this.#ask()).controlPlaces())
+    }
+    for (const { folder, journal } of left) {
       // One after the other: they are few.
-      await this.#openControl(folder, journalPlaces(new JournalDesk(journal)))
+      await this.#openControl(folder, async () => (await import('./administration.ts')).leftPlaces(journal))
     }
     if (!admin) return
-    const family = { data, number, count: processes }
-    const figures = processes > 1 ? new AllFigures(own, family) : own
-    const isAlone = processes === 1 && !this.#parts.left?.length
-    const all = desk && !isAlone ? journalPlaces(new AllJournalsDesk(desk, family)) : places
-    const listener = await openAdministration(admin, this.#parts, { health: this.#health, figures, places: all })
+    const listener = await AdminListener.start(admin, { places: async () => (await this.#ask()).adminPlaces(), log })
     this.#closers.push((signal) => listener.close(signal))
     this.#admin = listener
   }
 
-  #figures(): OwnFigures {
-    const { layer, threads, left = [] } = this.#parts
-    const journals = [this.#journal, ...left.map(({ journal }) => journal)]
-    const own = new OwnFigures({
+  #ask(): Promise<Administration> {
+    this.#administration ??= this.#openAdministration()
+    return this.#administration
+  }
+
+  async #openAdministration(): Promise<Administration> {
+    const { data, process: number = 1, processes = 1 } = this.#options
+    const { Administration } = await import('./administration.ts')
+    return new Administration({
+      parts: this.#parts,
+      family: { data, number, count: processes },
+      journal: this.#journal,
+      health: this.#health,
       tallies: this.#tallies,
-      connections: () => new Map(this.listeners.map(({ name, connections }) => [name, connections])),
-      scopes: () => scopesOf(this.#instances),
-      readiness: () => this.#health.readiness(),
-      layer: () => layer.stats(),
-      journal: countedTogether(journals.filter((journal) => journal !== undefined)),
-      threads,
+      instances: this.#instances,
+      listeners: () => this.listeners,
     })
-    this.#closers.push(() => own.close())
-    return own
   }
 
   /** Last of all: a gateway that cannot listen has not begun to work. */

@@ -137,7 +137,7 @@ describe.each(['that nobody uses', 'whose gateway runs'])('on a data folder %s',
     if (which === 'whose gateway runs') {
       const journal = stack.use(await open(made.folder))
       const places = journalPlaces(new JournalDesk(journal))
-      const socket = await ControlSocket.open(path.join(made.folder, 'data'), places, silentLog)
+      const socket = await ControlSocket.open(path.join(made.folder, 'data'), () => places, silentLog)
       stack.defer(async () => socket?.close())
     }
     return { folder: made.folder, [Symbol.asyncDispose]: () => stack.disposeAsync() }

@@ -50,6 +50,14 @@ test('what a handler imports is loaded again when it has changed; what has not, 
   expect(gateway.process.out).not.toMatch(/ends/)
 })
 
+test('so is what a handler loads only when it is first asked', async () => {
+  await serve()
+  expect(await ask('/late')).toBe('one')
+  await change('words/late-word.ts', 'one', 'two')
+  await reload()
+  expect(await ask('/late')).toBe('two')
+})
+
 test('a worker thread loads again what has changed', async () => {
   await serve()
   expect(await ask('/blocking')).toBe('one')

@@ -24,7 +24,7 @@ afterEach(async () => {
 
 async function start(token?: string): Promise<AdminListener> {
   const options = { address, maxBodySize: 100, ...(token !== undefined && { token }) }
-  const listener = await AdminListener.start(options, { places: layerPlaces(layer), log: silentLog })
+  const listener = await AdminListener.start(options, { places: () => layerPlaces(layer), log: silentLog })
   listeners.push(listener)
   return listener
 }
@@ -209,7 +209,7 @@ describe('without a token', () => {
   test('it does not open off loopback', async () => {
     const opening = AdminListener.start(
       { address: { host: '0.0.0.0', port: 0 }, maxBodySize: 100 },
-      { places: layerPlaces(layer), log: silentLog },
+      { places: () => layerPlaces(layer), log: silentLog },
     )
     await expect(opening).rejects.toMatchObject({
       code: 'listen_failed',
@@ -248,7 +248,17 @@ test('an address that is taken is said in words', async () => {
   const port = Number(new URL(url).port)
   const again = AdminListener.start(
     { address: { host: '127.0.0.1', port }, maxBodySize: 100 },
-    { places: layerPlaces(layer), log: silentLog },
+    { places: () => layerPlaces(layer), log: silentLog },
   )
   await expect(again).rejects.toMatchObject({ code: 'listen_failed' })
+})
+
+test('what cannot be loaded when the first question comes is in the log, and the caller hears that there is no answer', async () => {
+  const errors: unknown[] = []
+  const log = { ...silentLog, error: (fields: unknown) => errors.push(fields) }
+  const lost = () => Promise.reject(new Error('a file is missing'))
+  const listener = await AdminListener.start({ address, maxBodySize: 100 }, { places: lost, log })
+  listeners.push(listener)
+  await expect(fetch(`${listener.url}/live`)).rejects.toThrow('fetch failed')
+  expect(errors).toEqual([{ err: expect.objectContaining({ message: 'a file is missing' }) }])
 })

@@ -18,7 +18,7 @@ async function start(health: Health, { token, reload = done }: { token?: string;
   const options = { address: { host: '127.0.0.1', port: 0 }, maxBodySize: 100, ...(token !== undefined && { token }) }
   const metrics = () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' })
   const places = [...healthPlaces(health), metricsPlace(metrics), reloadPlace(() => Promise.resolve(reload), health)]
-  const listener = await AdminListener.start(options, { places, log: silentLog })
+  const listener = await AdminListener.start(options, { places: () => places, log: silentLog })
   listeners.push(listener)
   return async (where: string, init: RequestInit = {}) => {
     const response = await fetch(listener.url + where, init)
