@@ -68,7 +68,8 @@ export class Journal implements AsyncDisposable {
   #refused = false
   #pause = firstPause
   #repairing: NodeJS.Timeout | undefined
-  #gathering = false
+  /** Somebody waits for what is to be sent. */
+  #pressing = false
   #later: NodeJS.Timeout | undefined
   #closed: Promise<void> | undefined
 
@@ -282,7 +283,7 @@ export class Journal implements AsyncDisposable {
     if (retried) this.#watcher?.retried(retried)
     if (discarded) this.#watcher?.discarded(discarded)
     if (this.#state === 'closing') this.#send()
-    else if (!this.#outbox.isEmpty) this.#sendSoon()
+    else if (this.#pressing) atLull(this.#send, longestGathering)
     else if (!this.#notes.isEmpty) this.#sendLater()
   }
 
@@ -342,24 +343,22 @@ export class Journal implements AsyncDisposable {
 
   /** With all that comes while another batch is written, and until the loop has read all there is: few large commits. */
   #sendSoon(): void {
-    if (this.#gathering || this.#underway > 0) return
-    this.#gathering = true
-    atLull(() => {
-      this.#gathering = false
-      this.#send()
-    }, longestGathering)
+    if (this.#pressing) return
+    this.#pressing = true
+    if (this.#underway === 0) atLull(this.#send, longestGathering)
   }
 
   #sendLater(): void {
-    if (this.#gathering) return
+    if (this.#pressing) return
     this.#later ??= setTimeout(() => {
       this.#later = undefined
       this.#send()
     }, noteDelay)
   }
 
-  #send(): void {
+  readonly #send = (): void => {
     if (this.#underway > 0) return
+    this.#pressing = false
     this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
   }
 

@@ -1,8 +1,9 @@
 /** The journal as the gateway uses it: real files, and the real thread. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import type { Journal } from '../../src/journal/journal.ts'
+import { atLull } from '../../src/journal/lull.ts'
 import { journalOptions } from '../../src/journal/options.ts'
 import { accept, day, eventsOf, Folder, logged, openJournal, readableLog, record, rejection } from './support.ts'
 
@@ -105,6 +106,23 @@ describe('notes', () => {
       [3, 'dead', 1, 'it failed for ever'],
       [2, 'waiting', 3, 'it failed'],
     ])
+  })
+
+  test('that somebody waits for do not wait for company, also when they come while others are written', async () => {
+    using folder = new Folder()
+    await using journal = await openJournal(folder.path)
+    const [a = 0, b = 0] = await accept(journal, 'a', 'b')
+    // The time after which notes go alone never comes.
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'performance', 'queueMicrotask', 'nextTick'] })
+    try {
+      const first = journal.begun([a])
+      // It is on its way.
+      await new Promise<void>((resolve) => atLull(resolve, 1))
+      await Promise.all([first, journal.begun([b])])
+    } finally {
+      jest.useRealTimers()
+    }
+    expect((await journal.waiting(0, 2)).map(({ attempts }) => attempts)).toEqual([1, 1])
   })
 
   test('on a record that is gone change nothing', async () => {
