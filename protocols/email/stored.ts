@@ -34,6 +34,9 @@ export interface Recipient {
 /** What is stored: the message itself is the record's body, and is parsed when its turn comes. */
 const event = { type: 'email.message' }
 
+/** Bytes. A longer header section is cut again at the attempt: many short fields take several times the memory of the bytes. */
+const longestHeld = 16 * 1024
+
 /** An application that has a message, and the signal that says when it is to let go. */
 interface Open extends Linked<Open> {
   readonly connection: Connection<EmailProtocol>
@@ -60,8 +63,9 @@ export class StoredMessages {
     const { services, dedupe } = this.#options
     // Without an id two equal messages may be two messages.
     const known = dedupe && messageId !== '' ? messageKey(messageId, raw, head.bodyStart) : undefined
+    const live = head.bodyStart <= longestHeld ? head : undefined
     const records = recipients.map(({ scope, resolution }) => {
-      const record = { direction: 'in', scope, event, body: raw, resolution, live: head } as const
+      const record = { direction: 'in', scope, event, body: raw, resolution, live } as const
       return known === undefined ? record : { ...record, key: `${known} ${scope.recipient}` }
     })
     try {

@@ -334,6 +334,7 @@ export class WorkStream {
       if (this.#held.size > 0) await this.#script(renewScript, [this.#parts.base.process, ...this.#held.keys()])
       await this.#claim()
     } catch (error) {
+      // What was to be taken over may be there still.
       this.#claimFirst = true
       this.#parts.base.log.debug({ err: error }, `channel ${this.#parts.channel} was not looked after`)
     }

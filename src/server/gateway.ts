@@ -237,8 +237,10 @@ export class Gateway implements AsyncDisposable {
   }
 
   #ask(): Promise<Administration> {
-    this.#administration ??= this.#openAdministration()
-    return this.#administration
+    return (this.#administration ??= this.#openAdministration().catch((error: unknown) => {
+      this.#administration = undefined
+      throw error
+    }))
   }
 
   async #openAdministration(): Promise<Administration> {

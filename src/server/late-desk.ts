@@ -24,7 +24,8 @@ export class LateDesk {
       const desk = await this.#desk
       await desk.serve(request, response)
     } catch (error) {
-      // Something of the package cannot be loaded.
+      // Something of the package cannot be loaded, now: there may be too many open files.
+      this.#desk = undefined
       this.#parts.log.error({ err: error }, `questions cannot be answered: ${reason(error)}`)
       response.destroy()
     }

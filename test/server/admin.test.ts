@@ -253,12 +253,14 @@ test('an address that is taken is said in words', async () => {
   await expect(again).rejects.toMatchObject({ code: 'listen_failed' })
 })
 
-test('what cannot be loaded when the first question comes is in the log, and the caller hears that there is no answer', async () => {
+test('what cannot be loaded when a question comes is in the log, the caller hears no answer, and the next one tries again', async () => {
   const errors: unknown[] = []
   const log = { ...silentLog, error: (fields: unknown) => errors.push(fields) }
-  const lost = () => Promise.reject(new Error('a file is missing'))
-  const listener = await AdminListener.start({ address, maxBodySize: 100 }, { places: lost, log })
+  let asked = 0
+  const places = () => (++asked === 1 ? Promise.reject(new Error('a file is missing')) : layerPlaces(layer))
+  const listener = await AdminListener.start({ address, maxBodySize: 100 }, { places, log })
   listeners.push(listener)
   await expect(fetch(`${listener.url}/live`)).rejects.toThrow('fetch failed')
   expect(errors).toEqual([{ err: expect.objectContaining({ message: 'a file is missing' }) }])
+  await expect(fetch(`${listener.url}/live`)).resolves.toMatchObject({ status: 404 })
 })

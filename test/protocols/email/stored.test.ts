@@ -54,6 +54,16 @@ test('one mail to two rules is kept once and tried apart: what fails for one is 
   ])
 })
 
+test('a mail with a long header section reads like any other', async () => {
+  const notes: Note[] = []
+  await using served = await serve(noting(notes), {}, stored)
+  const client = await served.connect()
+  const long = Object.fromEntries(Array.from({ length: 2000 }, (_, index) => [`X-${index}`, 'a'.repeat(10)]))
+  expect(await client.mail(mailText({ ...long, Subject: 'Fire again' }))).toMatch(/^250/)
+  await served.stored.idle()
+  expect(notes).toMatchObject([{ subject: 'Fire again', attempt: 1 }])
+})
+
 test('a rule with `delivery: handled` beside one that stores decides on the answer, and nothing is stored when it fails', async () => {
   const notes: Note[] = []
   const app = noting(notes, ({ recipient }) => (recipient.startsWith('slow') ? new Error('no') : undefined))
