@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Endpoints, HttpHost, ListenAddress, RequestHandler, UpgradeHandler } from '../asgi/adapter.ts'
 import type { Log } from '../asgi/context.ts'
+import { Chain } from './chain.ts'
 import { endNow } from './end-together.ts'
 import { SignalboxError } from './errors.ts'
 import { answer, answerBrokenRequest, endUpgrade } from './http-answer.ts'
@@ -13,7 +14,7 @@ import { createHttpServer, listenProblem, type HttpHostOptions, type HttpServer 
 import { IdleConnections } from './idle-connections.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { addressText } from './options.ts'
-import { Peer, type PeerResponse } from './peer.ts'
+import { Peer, peerOf, type PeerResponse, type PeerSocket } from './peer.ts'
 
 /** The host as its owner sees it. */
 export interface ListeningHttpHost extends HttpHost {
@@ -40,10 +41,10 @@ class NodeHttpHost implements ListeningHttpHost {
   readonly #address: ListenAddress
   readonly #exclusive: boolean
   readonly #log: Log | undefined
-  /** The connections that requests come on; undefined until the first one comes. */
-  readonly #peers = new Map<Duplex, Peer | typeof upgraded | undefined>()
+  /** The connections that requests come on. */
+  readonly #peers = new Chain<Peer>()
   /** The ones below them, where there is TLS: also those whose handshake is not done. */
-  readonly #raw = new Map<Duplex, undefined>()
+  readonly #raw = new Chain<Peer>()
   readonly #requests = new Map<string, RequestHandler>()
   readonly #upgrades = new Map<string, UpgradeHandler>()
   #otherRequests: RequestHandler | undefined
@@ -97,7 +98,7 @@ class NodeHttpHost implements ListeningHttpHost {
     this.#port = bound.port
     // Where it is one address, that is what every connection comes to.
     if (!unspecified.test(bound.address)) this.#reached = [bound.address, bound.port]
-    this.#keepAlive = new KeepAlive(() => this.#peers.keys())
+    this.#keepAlive = new KeepAlive(() => socketsOf(this.#peers))
     if (this.#keepAliveTimeout > 0) this.#idle = new IdleConnections(() => this.#peers, this.#keepAliveTimeout)
   }
 
@@ -115,12 +116,12 @@ class NodeHttpHost implements ListeningHttpHost {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.server.close(() => resolve())
     // Node takes a connection that never asked for anything for a busy one.
-    for (const [socket, served] of this.#peers) {
-      if (served !== upgraded && !this.#isServed(socket)) socket.destroy()
+    for (const peer of this.#peers) {
+      if (!peer.upgraded && !isServed(peer)) peer.socket.destroy()
     }
     const cut = () => {
       endNow()
-      for (const socket of [...this.#peers.keys(), ...this.#raw.keys()]) socket.destroy()
+      for (const { socket } of [...this.#peers, ...this.#raw]) socket.destroy()
     }
     if (signal.aborted) cut()
     signal.addEventListener('abort', cut, { once: true })
@@ -147,11 +148,15 @@ class NodeHttpHost implements ListeningHttpHost {
       if (this.#answering(socket)) socket.destroy()
       else answerBrokenRequest(error, socket)
     })
-    server.on('error', (error) => this.#log?.error({ err: error }, `${this.url} reports an error`))
+    server.on('error', (error) => {
+      // What keeps it from listening is said by whoever listens.
+      if (server.listening) this.#log?.error({ err: error }, `${this.url} reports an error`)
+    })
   }
 
   #request(request: IncomingMessage, response: PeerResponse): void {
-    const peer = this.#peerOf(request.socket)
+    const peer = known(request.socket)
+    const endpoints = (peer.endpoints ??= this.#firstAsked(request.socket))
     peer.newest = response
     response.peer = peer
     response._keepAliveTimeout = this.#keepAliveTimeout
@@ -159,7 +164,7 @@ class NodeHttpHost implements ListeningHttpHost {
     const handler = this.#handler(this.#requests, request) ?? this.#otherRequests
     if (!handler) return answer(response, 404)
     try {
-      handler(request, response, peer.endpoints)
+      handler(request, response, endpoints)
     } catch (error) {
       this.#log?.error({ err: error }, 'a protocol failed on a request')
       if (response.headersSent) response.destroy()
@@ -167,22 +172,19 @@ class NodeHttpHost implements ListeningHttpHost {
     }
   }
 
-  #peerOf(socket: Socket): Peer {
-    const known = this.#peers.get(socket)
-    if (known instanceof Peer) return known
-    const peer = new Peer(endpointsOf(socket, this.#reached))
-    this.#peers.set(socket, peer)
+  #firstAsked(socket: Socket): Endpoints {
     // Node closes its half too then, at once: what it was answered until now has to be out.
     socket.prependListener('end', endNow)
-    return peer
+    return endpointsOf(socket, this.#reached)
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listener away: without another one a reset would end the process.
     socket.on('error', ignore)
     // What was asked for before is answered before.
-    if (this.#peers.get(socket) instanceof Peer) endNow()
-    if (this.#peers.has(socket)) this.#peers.set(socket, upgraded)
+    const peer = known(socket)
+    if (peer.endpoints) endNow()
+    peer.upgraded = true
     const handler = this.#upgradeHandler(request)
     if (!handler || this.#closed) return endUpgrade(socket, 503)
     try {
@@ -208,45 +210,43 @@ class NodeHttpHost implements ListeningHttpHost {
     return handlers.get(query === -1 ? url : url.slice(0, query))
   }
 
-  /** A request is under way: one that was answered, and whose body does not come to its end, is not. */
-  #isServed(socket: Duplex): boolean {
-    const peer = this.#peers.get(socket)
-    if (!(peer instanceof Peer)) return false
-    const { newest } = peer
-    return !newest?.writableFinished || newest.req.complete
-  }
-
   /** True while an answer is on its way there: another one in the middle of it would be taken for a part of it. */
-  #answering(socket: Duplex): boolean {
-    const response = this.#responseOn(socket)
+  #answering(socket: PeerSocket): boolean {
+    const response = socket[peerOf]?.newest
     if (!response || response.writableFinished) return false
     // A response without a socket waits for the one before it.
     return response.socket !== socket || response.headersSent
-  }
-
-  #responseOn(socket: Duplex): PeerResponse | undefined {
-    const peer = this.#peers.get(socket)
-    return peer instanceof Peer ? peer.newest : undefined
   }
 }
 
 /** All addresses of the machine; and what is told apart by its interface. */
 const unspecified = /^(?:0\.0\.0\.0|::)$|%/
 
-/** What a protocol has taken over: how it is closed is its to say. */
-const upgraded = 'upgraded'
-
 function ignore(): void {}
 
 /** One listener for all sockets: a closure of its own would cost each of them a fifth of what an idle one holds in memory. */
-function tracker(sockets: Map<Duplex, unknown>): (socket: Socket) => void {
-  function forget(this: Socket): void {
-    sockets.delete(this)
+function tracker(peers: Chain<Peer>): (socket: PeerSocket) => void {
+  function forget(this: PeerSocket): void {
+    peers.delete(known(this))
   }
   return (socket) => {
-    sockets.set(socket, undefined)
+    peers.add(new Peer(socket))
     socket.on('close', forget)
   }
+}
+
+/** Of a socket that the server has told of: every one that it gives away later. */
+function known({ [peerOf]: peer }: PeerSocket): Peer {
+  return peer as Peer
+}
+
+/** A request is under way: one that was answered, and whose body does not come to its end, is not. */
+function isServed({ endpoints, newest }: Peer): boolean {
+  return endpoints !== undefined && (!newest?.writableFinished || newest.req.complete)
+}
+
+function socketsOf(peers: Chain<Peer>): Duplex[] {
+  return Array.from(peers, ({ socket }) => socket)
 }
 
 function take<H>(handlers: Map<string, H>, path: string, handler: H): void {

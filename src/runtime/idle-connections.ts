@@ -1,22 +1,20 @@
 /** Closes connections on which nothing has come for too long since the last answer: one look at all of them, not a timer for each answer. */
 import { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
-import { Peer } from './peer.ts'
+import type { Peer } from './peer.ts'
 
 /** A peer that has asked again just before it would be closed need not find its connection closed, in milliseconds. */
 const grace = 1000
 
 export class IdleConnections {
-  readonly #connections: () => Iterable<readonly [Duplex, unknown]>
+  readonly #connections: () => Iterable<Peer>
   readonly #timer: NodeJS.Timeout
   /** After how many looks that saw nothing of it a connection is closed. */
   readonly #looks: number
 
   /**
-   * `connections` answers those that are open, each with its peer; what has none is not looked at. `keepAliveTimeout` in
-   * milliseconds: none is closed before that and the grace are over, and each soon after.
+   * `connections` answers those that are open; what has not asked yet is not looked at. `keepAliveTimeout` in milliseconds: none is closed before that and the grace are over, and each soon after.
    */
-  constructor(connections: () => Iterable<readonly [Duplex, unknown]>, keepAliveTimeout: number) {
+  constructor(connections: () => Iterable<Peer>, keepAliveTimeout: number) {
     this.#connections = connections
     const interval = Math.max(25, Math.min(2000, keepAliveTimeout / 8))
     this.#looks = Math.ceil((keepAliveTimeout + grace) / interval)
@@ -28,8 +26,9 @@ export class IdleConnections {
   }
 
   #look(): void {
-    for (const [socket, peer] of this.#connections()) {
-      if (!(peer instanceof Peer) || !(socket instanceof Socket)) continue
+    for (const peer of this.#connections()) {
+      const { socket } = peer
+      if (!peer.endpoints || peer.upgraded || !(socket instanceof Socket)) continue
       // Also the head of a request that comes slowly is something.
       if (isAnswering(peer) || peer.bytesRead !== socket.bytesRead) {
         peer.bytesRead = socket.bytesRead

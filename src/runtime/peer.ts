@@ -1,18 +1,34 @@
 /** A connection as an HTTP host keeps it, and the responses that go out on it. */
 import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { Endpoints, HttpResponse, ResponseWatcher } from '../asgi/adapter.ts'
+import type { Linked } from './chain.ts'
 import { ServerResponse } from './node-http.ts'
 
-export class Peer {
-  readonly endpoints: Endpoints
+/** Where a socket has its peer. A table of all sockets would leave old tables behind, whose sockets grow old with them: see Chain. */
+export const peerOf = Symbol('peer')
+
+export interface PeerSocket extends Duplex {
+  [peerOf]?: Peer
+}
+
+export class Peer implements Linked<Peer> {
+  before: Peer | undefined = undefined
+  after: Peer | undefined = undefined
+  readonly socket: PeerSocket
+  /** Undefined until its first request comes. */
+  endpoints: Endpoints | undefined = undefined
+  /** A protocol has taken it over: how it is closed is its to say. */
+  upgraded = false
   /** The newest response; undefined when it is over, and its request too. */
-  newest: PeerResponse | undefined
+  newest: PeerResponse | undefined = undefined
   /** Bytes that had come when it was last looked at, and how many looks since then saw nothing of it. */
   bytesRead = 0
   idleLooks = 0
 
-  constructor(endpoints: Endpoints) {
-    this.endpoints = endpoints
+  constructor(socket: PeerSocket) {
+    this.socket = socket
+    socket[peerOf] = this
   }
 }
 

@@ -8,7 +8,9 @@ import { readFileSync } from 'node:fs'
 import { afterEach, expect, test } from '@jest/globals'
 import { createHttpHost, type ListeningHttpHost } from '../../src/runtime/http-host.ts'
 import type { HttpHostOptions } from '../../src/runtime/http-server.ts'
+import type { Log } from '../../src/asgi/context.ts'
 import { hasCode, reason } from '../../src/runtime/errors.ts'
+import { silentLog } from '../../src/runtime/log.ts'
 import { answer, endUpgrade } from '../../src/runtime/http-answer.ts'
 import { RawClient } from '../support/raw-client.ts'
 
@@ -136,10 +138,13 @@ test('a peer that resets its connection during an upgrade does no harm', async (
   expect((await fetch(host.url)).status).toBe(404)
 })
 
-test('an address that is taken is an error that says so', async () => {
+test('an address that is taken is an error that says so, and nothing else does', async () => {
   const host = await listening()
-  const second = createHttpHost({ address: { host: '127.0.0.1', port: Number(new URL(host.url).port) } })
+  const logged: unknown[] = []
+  const log: Log = Object.assign(Object.create(silentLog), { error: (...line: unknown[]) => logged.push(line) })
+  const second = createHttpHost({ address: { host: '127.0.0.1', port: Number(new URL(host.url).port) } }, '', log)
   const error: unknown = await second.listen().catch((problem: unknown) => problem)
+  expect(logged).toEqual([])
   expect(hasCode(error, 'listen_failed')).toBe(true)
   expect(reason(error)).toBe(`cannot listen on ${host.url}: another program listens there`)
 })

@@ -1,7 +1,7 @@
 /** Connections on which nothing comes any more, closed in time. */
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { Chain } from '../../src/runtime/chain.ts'
 import { IdleConnections } from '../../src/runtime/idle-connections.ts'
 import { Peer, type PeerResponse } from '../../src/runtime/peer.ts'
 
@@ -13,12 +13,14 @@ class Connection extends Socket {
 }
 
 function watched(keepAliveTimeout: number) {
-  const connections = new Map<Duplex, unknown>()
+  const connections = new Chain<Peer>()
   const idle = new IdleConnections(() => connections, keepAliveTimeout)
-  const open = (peer: unknown = new Peer({ client: null, server: null })) => {
+  const open = (state: Partial<Peer> = {}) => {
     const socket = new Connection()
-    connections.set(socket, peer)
-    return { socket, peer: peer as Peer }
+    const peer = new Peer(socket)
+    Object.assign(peer, { endpoints: { client: null, server: null } }, state)
+    connections.add(peer)
+    return { socket, peer }
   }
   return { idle, open }
 }
@@ -63,7 +65,7 @@ test('a connection is not idle while it waits for its answer, and is when the an
 
 test('one that never asked, and one that a protocol has taken over, are not its business', () => {
   const { idle, open } = watched(1000)
-  const sockets = [open(null).socket, open('upgraded').socket]
+  const sockets = [open({ endpoints: undefined }).socket, open({ upgraded: true }).socket]
   jest.advanceTimersByTime(60_000)
   expect(sockets.map(({ destroyed }) => destroyed)).toEqual([false, false])
   idle.stop()
