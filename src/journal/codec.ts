@@ -27,6 +27,14 @@ interface EncodedScope {
   readonly peer: string
   /** The last of its events that had a payload: the next one mostly says the same, but for that. */
   last: Simple | undefined
+  /** The last one that had none. */
+  plain: Plain | undefined
+}
+
+/** An event without a payload. */
+interface Plain {
+  readonly json: string
+  readonly event: Uint8Array
 }
 
 /** An event of a few words and numbers with a payload. */
@@ -90,7 +98,12 @@ export function decodeReadable({ scope, event, body }: LoadedRecord): ReadRecord
 function encodedScope(scope: NewRecord['scope']): EncodedScope {
   const known = scopes.get(scope)
   if (known) return known
-  const encoded: EncodedScope = { bytes: bytesOf(scope, 'scope'), peer: peerOf(scope), last: undefined }
+  const encoded: EncodedScope = {
+    bytes: bytesOf(scope, 'scope'),
+    peer: senderOf(scope),
+    last: undefined,
+    plain: undefined,
+  }
   scopes.set(scope, encoded)
   return encoded
 }
@@ -118,7 +131,11 @@ function encodedEvent(scope: EncodedScope, event: object): Pick<EncodedRecord, '
     else return { start: undefined, event: bytesOf(event, 'event') }
   }
   const json = JSON.stringify([field, rest])
-  if (field !== undefined) scope.last = { field, rest, count: Object.keys(rest).length, json, start: undefined }
+  if (field === undefined) {
+    if (scope.plain?.json !== json) scope.plain = { json, event: startOf(json) }
+    return { start: undefined, event: scope.plain.event }
+  }
+  scope.last = { field, rest, count: Object.keys(rest).length, json, start: undefined }
   return { start: undefined, event: startOf(json, payload) }
 }
 
@@ -205,6 +222,15 @@ export function eventOf({ start, event }: Pick<EncodedRecord, 'start' | 'event'>
 }
 
 /** Who sent it, for people: where it came from, or what it says of itself. */
+/** Who sent it, as its scope has it: a mail's `sender`, a text's `from`, an MQTT `clientId`; of others the address. */
+function senderOf(scope: NewRecord['scope']): string {
+  const { sender, from, clientId }: Readonly<Record<string, unknown>> = { ...scope }
+  const known = sender ?? from ?? clientId
+  if (typeof known !== 'string') return peerOf(scope)
+  // RFC 5321 4.5.5: the null reverse-path of a notification.
+  return known === '' ? '<>' : known
+}
+
 export function peerOf({ client }: NewRecord['scope']): string {
   return client ? `${client[0]}:${client[1]}` : ''
 }

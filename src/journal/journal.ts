@@ -72,6 +72,7 @@ export class Journal implements AsyncDisposable {
   #pressing = false
   #later: NodeJS.Timeout | undefined
   #closed: Promise<void> | undefined
+  #dismissed = false // the thread, which may end now
 
   private constructor(settings: JournalSettings, log: Log, lock: FolderLock) {
     this.#settings = settings
@@ -320,7 +321,7 @@ export class Journal implements AsyncDisposable {
   #onEnd(error: SignalboxError): void {
     this.#underway = 0
     this.#outbox.fail(error)
-    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#dismissed) return
     const opening = this.#state === 'opening'
     this.#state = 'down'
     this.#problem = error
@@ -350,13 +351,13 @@ export class Journal implements AsyncDisposable {
 
   #sendLater(): void {
     if (this.#pressing) return
-    this.#later ??= setTimeout(() => {
-      this.#later = undefined
-      this.#send()
-    }, noteDelay)
+    // What is gathered by then is not to be cut in two.
+    this.#later ??= setTimeout(() => !this.#pressing && this.#send(), noteDelay)
   }
 
   readonly #send = (): void => {
+    clearTimeout(this.#later)
+    this.#later = undefined
     if (this.#underway > 0) return
     this.#pressing = false
     this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
@@ -387,8 +388,8 @@ export class Journal implements AsyncDisposable {
       }
     }
     this.#state = 'closing'
-    clearTimeout(this.#repairing)
-    clearTimeout(this.#later)
+    this.#dismissed = true
+    for (const timer of [this.#repairing, this.#later]) clearTimeout(timer)
     if (this.#thread && isOpen) await this.#thread.close()
     this.#state = 'closed'
     const error = this.#unreachable()

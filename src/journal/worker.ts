@@ -1,4 +1,5 @@
 /** Where the journal's thread begins: it owns the file, and answers what the main thread tells and asks. */
+import { flushCompileCache } from 'node:module'
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { failureOf } from './failure.ts'
 import { openFile } from './file.ts'
@@ -176,6 +177,8 @@ async function begin({ port, start }: { readonly port: MessagePort; readonly sta
     // Only now: what comes is for a journal that is open.
     const desk = new Desk(port, store)
     void desk
+    // As the main thread does: for the next start, when this process comes to no good end.
+    flushCompileCache()
   } catch (error) {
     port.postMessage({ kind: 'failed', failure: failureOf(error) } satisfies Hello)
     port.close()

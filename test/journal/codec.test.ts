@@ -113,6 +113,16 @@ test('a scope is encoded once, and its client is the peer', () => {
   expect(encode({ direction: 'out', scope: { ...scope, client: null }, event: { type: 'a.b' } }, placing).peer).toBe('')
 })
 
+test('what an event without a payload says again is encoded once for its scope', () => {
+  const event = { type: 'email.message' }
+  const encoded = () => encode({ direction: 'in', scope, event }, placing)
+  const first = encoded()
+  expect(encoded().event).toBe(first.event)
+  event.type = 'email.other'
+  expect(decode({ id: 1, ...encoded() }).event).toEqual(event)
+  expect(decode({ id: 1, ...first }).event).toEqual({ type: 'email.message' })
+})
+
 const bodies = [Buffer.from('a whole mail'), Buffer.alloc(0), Buffer.from('another')]
 const someRecord = fc
   .record(

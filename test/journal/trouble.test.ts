@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { describe, expect, test } from '@jest/globals'
+import { Worker } from 'node:worker_threads'
+import { describe, expect, jest, test } from '@jest/globals'
 import { Running, run } from '../support/child.ts'
 import { accept, eventsOf, Folder, logged, openJournal, readableLog, record, rejection } from './support.ts'
 
@@ -285,3 +286,26 @@ function execute(file: string, sql: string): void {
   database.exec(sql)
   database.close()
 }
+
+test('a worker thread that ends while the journal is closed has a successor, which writes what was noted', async () => {
+  using folder = new Folder()
+  const { log, lines } = readableLog()
+  const listened = jest.spyOn(Worker.prototype, 'on')
+  const journal = await openJournal(folder.path, {}, log)
+  const [worker] = listened.mock.contexts as readonly Worker[]
+  listened.mockRestore()
+  const [a = 0, b = 0] = await accept(journal, 'a', 'b')
+  const other = new DatabaseSync(fileOf(folder))
+  other.exec('BEGIN IMMEDIATE')
+  journal.handled(a)
+  await rejection(accept(journal, 'c'))
+  journal.handled(b)
+  const closed = journal.close()
+  await worker?.terminate()
+  other.exec('ROLLBACK')
+  other.close()
+  await closed
+  expect(lines.map(({ msg }) => msg)).not.toContainEqual(expect.stringContaining('closed before it could be written'))
+  await using again = await openJournal(folder.path)
+  expect(await again.counts()).toMatchObject({ accepted: 2, handled: 2, waiting: 0 })
+})
