@@ -57,6 +57,8 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
   #corked: 'handshake' | 'close' | undefined = 'handshake'
   /** What was said in this turn. */
   #batch: Batch | undefined
+  /** What waited when it began, in bytes. */
+  #waiting = 0
   /** The code and the reason that the gateway closed with, where it was the gateway. */
   #ownClose: readonly [code: number, reason: string] | undefined
   #watched = false
@@ -95,7 +97,9 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
     if (!limits || this.closing) return undefined
     // The answer to the handshake counts for nothing that waits.
     if (data.length >= large && this.#corked) this.#uncork()
-    const waiting = this.bufferedAmount + (this.#batch?.length ?? 0)
+    // Within a turn nothing of it is written.
+    if (!this.#batch) this.#waiting = this.bufferedAmount
+    const waiting = this.#waiting + (this.#batch?.length ?? 0)
     const sum = waiting + data.length
     if (waiting > 0 && sum > limits.sendBuffer) return this.end(1013, 'the peer does not read')
     if (this.#deflates || (typeof data !== 'string' && data.length >= large)) return this.#sayApart(data, sum)
@@ -250,9 +254,9 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
 
   #error(error: Error): void {
     const code = 'code' in error ? String(error.code) : ''
-    // Not one of its own: the connection broke, and `close` says so.
-    if (!code.startsWith('WS_ERR_')) return
-    this.#ownClose ??= [protocolErrors[code] ?? 1002, error.message]
+    if (code.startsWith('WS_ERR_')) this.#ownClose ??= [protocolErrors[code] ?? 1002, error.message]
+    // What zlib cannot read. Anything else is a connection that broke, and `close` says so.
+    else if (code.startsWith('Z_')) this.#ownClose ??= [1007, error.message]
   }
 
   #closed(code: number, reason: Buffer): void {

@@ -24,6 +24,8 @@ export type Outcome =
 export interface Transport<P extends Protocol = Protocol> {
   /** See {@link Outcome}; read when the application ends. */
   readonly progress: Progress
+  /** Whether an application that returns before `progress` is `finished` has failed: its peer waits for an answer. */
+  readonly owesAnswer?: boolean
   /**
    * Writes the event. A promise means: wait before sending more (back-pressure).
    * @throws SignalboxError `unexpected_event` when the scope's state does not allow this event now.
@@ -177,12 +179,19 @@ export interface Services<P extends Protocol = Protocol> {
 /** A scope as an adapter makes it: the server adds the rest. */
 export type Unrouted<S> = S extends unknown ? Omit<S, 'id' | 'params' | 'route' | 'state'> : never
 
+/** A command line that sends something to a listener. */
+export interface Example {
+  /** Where to, when a rule takes that: what the sample has. */
+  readonly address: string
+  command(address: string): string
+}
+
 /** A protocol that is being served. */
 export interface Listener {
   /** Where it listens, for the greeting, e.g. `mqtt://127.0.0.1:1883`. */
   readonly urls: readonly string[]
-  /** One command to try it with, for the greeting. */
-  readonly example: string
+  /** A command to try it with, for the greeting. */
+  readonly example: Example
   /** How many peers are connected now. */
   readonly connections: number
   /**

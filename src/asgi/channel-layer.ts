@@ -5,6 +5,12 @@ export interface Message {
   readonly type: string
 }
 
+/** Where the messages of a channel are pushed. An object, and no function: a group has thousands of them, and each closure has a place of its own. */
+export interface Receiver {
+  /** False: it has no room, and the message is dropped and counted. */
+  deliverMessage(message: Message): boolean
+}
+
 /** How many local members got a group message, and how many had no room for it. */
 export interface GroupSendResult {
   readonly delivered: number
@@ -63,15 +69,15 @@ export interface ChannelLayer {
    */
   consume(channel: string, handler: WorkHandler, options: ConsumeOptions): Promise<void>
   /**
-   * Makes a channel of this process and gives its name. With `deliver` its messages are pushed there at once instead of
-   * waiting for `receive`; `deliver` answers false when it has no room, and the message is dropped and counted.
+   * Makes a channel of this process and gives its name. With a receiver its messages are pushed there at once instead of
+   * waiting for `receive`.
    */
-  newChannel(deliver?: (message: Message) => boolean): string
+  newChannel(receiver?: Receiver): string
   /** Frees a channel of this process: its messages, its memberships. Unknown names are fine. */
   closeChannel(channel: string): Promise<void>
   /**
    * A membership ends with `groupDiscard`, with its channel, with its process, or when it lapses: one of a channel without
-   * `deliver` does a day after it was last added.
+   * a receiver does a day after it was last added.
    */
   groupAdd(group: string, channel: string): Promise<void>
   groupDiscard(group: string, channel: string): Promise<void>

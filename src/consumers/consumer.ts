@@ -4,18 +4,16 @@ import type { Application, Event, Protocol, Receive } from '../asgi/protocol.ts'
 import type { Async, Kind, Lent, Sync, SyncInstance, ofProtocol } from '../asgi/sync.ts'
 import { isSyncHandler, refusePromise } from '../runtime/blocking.ts'
 import { reason } from '../runtime/errors.ts'
-import { handleEvents } from '../runtime/instance.ts'
 import type { EventHandler } from '../runtime/pump.ts'
+import { handleEvents, speaker } from '../runtime/shortcuts.ts'
 
 /** The groups of a consumer: names, or a function that computes them from the scope. */
 export type Groups<P extends Protocol> = readonly string[] | ((scope: P['scope']) => readonly string[])
 
 const none: readonly string[] = []
 
-/** What a consumer has while it runs. */
-interface Started<P extends Protocol, K extends Kind> {
-  readonly scope: P['scope']
-  readonly context: K['context']
+/** To whom a consumer speaks while it runs. */
+interface Speaker<P extends Protocol, K extends Kind> {
   send(event: P['send']): K['sent']
 }
 
@@ -33,7 +31,7 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
       throw new TypeError(`${this.name} blocks, and so it is no application by itself: ${instead}`)
     return (scope, receive, send, context) => {
       const consumer = new this()
-      consumer.#started = { scope, send, context }
+      consumer.#start(scope, context, speaker(send, context))
       return consumer.run(receive)
     }
   }
@@ -41,7 +39,7 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   /** Of a class that blocks: called in the worker, with the scope's first event. */
   static open<P extends Protocol>(this: new () => Consumer<P, Sync>, lent: Lent<P>): SyncInstance {
     const consumer = new this()
-    consumer.#started = lent
+    consumer.#start(lent.scope, lent.context, lent)
     const groups = consumer.#groupNames()
     if (groups.length > 0) lent.join(groups)
     return { handle: (event) => consumer.#handle(event) }
@@ -49,7 +47,10 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
 
   declare readonly [ofProtocol]?: P
 
-  #started: Started<P, K> | undefined
+  // Three fields, and no object with three: a group message looks at every member, and each object less counts.
+  #scope: P['scope'] | undefined
+  #context: K['context'] | undefined
+  #speaker: Speaker<P, K> | undefined
 
   /** Joined before the first event is handled, left when the scope ends, however it ends. */
   readonly groups: Groups<P> = none
@@ -63,11 +64,11 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   }
 
   get scope(): P['scope'] {
-    return this.#running.scope
+    return this.#scope ?? notRunning()
   }
 
   get context(): K['context'] {
-    return this.#running.context
+    return this.#context ?? notRunning()
   }
 
   get layer(): K['context']['layer'] {
@@ -86,7 +87,7 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
 
   /** Says something to the peer; see `Send` of the contract. */
   send(event: P['send']): K['sent'] {
-    return this.#running.send(event)
+    return (this.#speaker ?? notRunning()).send(event)
   }
 
   /** Sends a message to every member of a group; each handles it in the method named by `message.type`. */
@@ -154,9 +155,10 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
     return undefined
   }
 
-  get #running(): Started<P, K> {
-    if (this.#started) return this.#started
-    throw new TypeError('a consumer has a scope only while it runs: not in its constructor')
+  #start(scope: P['scope'], context: K['context'], speaker: Speaker<P, K>): void {
+    this.#scope = scope
+    this.#context = context
+    this.#speaker = speaker
   }
 
   #groupNames(): readonly string[] {
@@ -191,6 +193,10 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   #logSecond(error: unknown, second: unknown): void {
     this.log.error({ err: second }, `the disconnect handler raised too, after: ${reason(error)}`)
   }
+}
+
+function notRunning(): never {
+  throw new TypeError('a consumer has a scope only while it runs: not in its constructor')
 }
 
 const instead = "name it in the YAML, or write syncApplication(Class, new URL('./file.ts', import.meta.url))"

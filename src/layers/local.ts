@@ -1,12 +1,10 @@
 /** The channels and groups of this process: all of the memory layer, and the part of the Redis layer that Redis never sees. */
-import type { GroupSendResult } from '../asgi/channel-layer.ts'
+import type { GroupSendResult, Receiver } from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { Mailbox } from '../runtime/mailbox.ts'
 import type { Drops } from './drops.ts'
 import { type LayerOptions, type Limits, layerDefaults, limitsOf } from './limits.ts'
-
-export type Deliver = (message: Event) => boolean
 
 /** What waits in a channel. */
 export interface Entry {
@@ -14,13 +12,17 @@ export interface Entry {
   readonly deadline: number
   /** How often it was tried before. */
   readonly failures: number
+  /** What was sent later has a higher one. */
+  readonly order: number
 }
 
 interface Channel {
   readonly name: string
   /** Where messages are pushed; or they wait in the mailbox. */
-  readonly deliver: Deliver | undefined
+  readonly receiver: Receiver | undefined
   readonly mailbox: Mailbox<Entry>
+  /** What is to be tried again, in order: it goes before what nobody has had, and takes none of its room. */
+  again?: Entry[]
   readonly groups: Set<string>
   readonly capacity: number
   readonly expiry: number
@@ -28,6 +30,8 @@ interface Channel {
 
 interface Member {
   readonly channel: Channel
+  /** That of the channel: a group message looks at every member, and each object less counts. */
+  readonly receiver: Receiver | undefined
   readonly lapses: number
 }
 
@@ -57,6 +61,7 @@ export class LocalChannels {
   readonly #channels = new Map<string, Channel>()
   readonly #groups = new Map<string, Map<string, Member>>()
   #waiting = 0
+  #order = 0
   #sweep: NodeJS.Timeout | undefined
 
   constructor(options: LayerOptions, drops: Drops, hooks: LocalHooks = {}) {
@@ -80,11 +85,11 @@ export class LocalChannels {
     return this.#channels.has(name)
   }
 
-  open(name: string, deliver?: Deliver): void {
+  open(name: string, receiver?: Receiver): void {
     this.#channels.set(name, {
       name,
-      deliver,
-      mailbox: deliver ? noMailbox : new Mailbox(),
+      receiver,
+      mailbox: receiver ? noMailbox : new Mailbox(),
       groups: new Set(),
       capacity: this.limits.capacity(name),
       expiry: this.limits.expiry(name),
@@ -104,23 +109,31 @@ export class LocalChannels {
     return outcome
   }
 
-  /** Back into its channel after a failure, whatever room there is. */
+  /** Back into its named channel after a failure, whatever room there is, and where it was. */
   putBack(name: string, entry: Entry): void {
     const channel = this.#channels.get(name) ?? this.#openNamed(name)
-    if (channel) this.#put(channel, entry)
+    if (!channel) return
+    const { mailbox, again = [] } = channel
+    // Somebody waits for it.
+    if (mailbox.length === 0 && !mailbox.idle) return mailbox.put(entry)
+    const at = again.findLastIndex(({ order }) => order < entry.order)
+    channel.again = again.toSpliced(at + 1, 0, entry)
+    this.#waiting++
+    this.#sweepLater()
   }
 
   /** Rejects for a channel of a process that is gone. */
   async take(name: string, signal?: AbortSignal): Promise<Entry> {
     const channel = this.#channels.get(name) ?? this.#openNamed(name)
     if (!channel) throw new SignalboxError('scope_ended', `channel ${name} is closed`)
-    if (channel.deliver)
+    if (channel.receiver)
       throw new SignalboxError('bad_name', `the messages of channel ${name} are pushed: nothing is left to receive`)
     this.#expire(channel, this.now())
-    const stored = channel.mailbox.length > 0 && !signal?.aborted
+    const failed = signal?.aborted ? undefined : channel.again?.shift()
+    const stored = failed || (channel.mailbox.length > 0 && !signal?.aborted)
     if (stored) this.#waiting--
     try {
-      return await channel.mailbox.take(signal)
+      return failed ?? (await channel.mailbox.take(signal))
     } finally {
       this.#forget(channel)
     }
@@ -131,12 +144,13 @@ export class LocalChannels {
     const channel = this.#channels.get(name) ?? this.#openNamed(name)
     if (!channel) return undefined
     // What is pushed to lives until it is closed, and so do its memberships: a socket of two days is still in its groups.
-    const lapses = channel.deliver && name.includes('!') ? Infinity : this.now() + this.#groupExpiry
+    const lapses = channel.receiver && name.includes('!') ? Infinity : this.now() + this.#groupExpiry
     if (lapses !== Infinity) this.#sweepLater()
     channel.groups.add(group)
+    const member = { channel, receiver: channel.receiver, lapses }
     const members = this.#groups.get(group)
-    if (members) members.set(name, { channel, lapses })
-    else this.#groups.set(group, new Map([[name, { channel, lapses }]]))
+    if (members) members.set(name, member)
+    else this.#groups.set(group, new Map([[name, member]]))
     return !members
   }
 
@@ -153,12 +167,12 @@ export class LocalChannels {
     let dropped = 0
     if (!members) return { delivered, dropped }
     const now = this.now()
-    for (const { channel, lapses } of members.values()) {
+    for (const { channel, receiver, lapses } of members.values()) {
       if (lapses <= now) {
         this.leave(group, channel.name)
         continue
       }
-      const outcome = this.#push(channel, message, now)
+      const outcome = receiver ? pushed(receiver, message) : this.#keep(channel, message, now)
       if (outcome === 'sent') delivered++
       else {
         dropped++
@@ -203,19 +217,23 @@ export class LocalChannels {
     if (!channel) return 0
     this.#channels.delete(name)
     for (const group of channel.groups) this.#removeMember(group, name)
-    if (channel.deliver) return 0
+    if (channel.receiver) return 0
     const lost = channel.mailbox.close(new SignalboxError('scope_ended', `channel ${name} is closed`))
-    this.#waiting -= lost.length
-    return lost.length
+    const count = lost.length + (channel.again?.length ?? 0)
+    this.#waiting -= count
+    return count
   }
 
   #push(channel: Channel, message: Event, now: number): SendOutcome {
-    if (channel.deliver) return delivered(channel.deliver, message) ? 'sent' : 'full'
+    return channel.receiver ? pushed(channel.receiver, message) : this.#keep(channel, message, now)
+  }
+
+  #keep(channel: Channel, message: Event, now: number): SendOutcome {
     this.#expire(channel, now)
     if (channel.mailbox.length >= channel.capacity) return 'full'
     if (this.#waiting >= this.#maxMessages) this.sweep()
     if (this.#waiting >= this.#maxMessages) return 'overloaded'
-    this.#put(channel, { message, deadline: now + channel.expiry, failures: 0 })
+    this.#put(channel, { message, deadline: now + channel.expiry, failures: 0, order: ++this.#order })
     return 'sent'
   }
 
@@ -228,13 +246,21 @@ export class LocalChannels {
   }
 
   /** Those at the front are the oldest. */
-  #expire({ name, mailbox }: Channel, now: number): void {
+  #expire({ name, mailbox, again }: Channel, now: number): void {
+    for (let entry = again?.[0]; entry && entry.deadline <= now; entry = again?.[0]) {
+      again?.shift()
+      this.#hasExpired(name, entry)
+    }
     for (let entry = mailbox.first; entry && entry.deadline <= now; entry = mailbox.first) {
       mailbox.shift()
-      this.#waiting--
-      this.#drops.add('expired')
-      this.#hooks.onExpired?.(name, entry)
+      this.#hasExpired(name, entry)
     }
+  }
+
+  #hasExpired(channel: string, entry: Entry): void {
+    this.#waiting--
+    this.#drops.add('expired')
+    this.#hooks.onExpired?.(channel, entry)
   }
 
   #openNamed(name: string): Channel | undefined {
@@ -246,8 +272,8 @@ export class LocalChannels {
 
   /** Frees a named channel that holds nothing and that nobody waits for. Those of `newChannel` live until they are closed. */
   #forget(channel: Channel): void {
-    const { name, mailbox, groups } = channel
-    if (!mailbox.idle || groups.size > 0 || name.includes('!')) return
+    const { name, mailbox, again, groups } = channel
+    if (!mailbox.idle || again?.length || groups.size > 0 || name.includes('!')) return
     if (this.#channels.get(name) === channel) this.#channels.delete(name)
   }
 
@@ -270,10 +296,10 @@ export class LocalChannels {
 }
 
 /** Whoever pushes to one member must not be stopped by it from pushing to the next. */
-function delivered(deliver: Deliver, message: Event): boolean {
+function pushed(receiver: Receiver, message: Event): SendOutcome {
   try {
-    return deliver(message)
+    return receiver.deliverMessage(message) ? 'sent' : 'full'
   } catch {
-    return false
+    return 'full'
   }
 }

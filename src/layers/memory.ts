@@ -1,15 +1,28 @@
 /** The in-memory channel layer: the default, for one process. */
 import { randomUUID } from 'node:crypto'
-import type { ChannelLayer, ConsumeOptions, GroupSendResult, LayerStats, WorkHandler } from '../asgi/channel-layer.ts'
+import type {
+  ChannelLayer,
+  ConsumeOptions,
+  GroupSendResult,
+  LayerStats,
+  Receiver,
+  WorkHandler,
+} from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { Drops } from './drops.ts'
 import { type LayerOptions, layerDefaults, tell } from './limits.ts'
-import { type Deliver, type Entry, LocalChannels } from './local.ts'
+import { type Entry, LocalChannels } from './local.ts'
 import { seal } from './message.ts'
 import { checkName, checkNamed } from './names.ts'
 import { toJson } from './wire.ts'
 import { type Job, Retries, workOff } from './work.ts'
+
+/** A named channel that somebody consumes. */
+interface Consumed {
+  consumers: number
+  readonly retries: Retries<Entry>
+}
 
 export class MemoryLayer implements ChannelLayer {
   readonly #options: LayerOptions
@@ -17,7 +30,7 @@ export class MemoryLayer implements ChannelLayer {
   readonly #prefix = randomUUID().slice(0, 8)
   readonly #drops = new Drops()
   readonly #local: LocalChannels
-  readonly #retries: Retries<{ readonly channel: string; readonly entry: Entry }>
+  readonly #consumed = new Map<string, Consumed>()
   #next = 0
 
   constructor(options: LayerOptions = {}) {
@@ -26,7 +39,6 @@ export class MemoryLayer implements ChannelLayer {
     this.#local = new LocalChannels(options, this.#drops, {
       onExpired: (channel, entry) => this.#expired(channel, entry),
     })
-    this.#retries = new Retries(options.retry ?? {}, ({ channel, entry }) => this.#local.putBack(channel, entry))
   }
 
   async send(channel: string, message: Event): Promise<void> {
@@ -42,12 +54,21 @@ export class MemoryLayer implements ChannelLayer {
 
   async consume(channel: string, handler: WorkHandler, options: ConsumeOptions): Promise<void> {
     checkNamed(channel)
-    await workOff(async (signal) => this.#job(channel, await this.#local.take(channel, signal)), handler, options)
+    const consumed = this.#consumedOf(channel)
+    const { retries } = consumed
+    consumed.consumers++
+    try {
+      const take = async (signal: AbortSignal) => this.#job(channel, await this.#local.take(channel, signal), retries)
+      await workOff(take, handler, options)
+    } finally {
+      consumed.consumers--
+      if (consumed.consumers === 0) this.#giveBack(channel, retries)
+    }
   }
 
-  newChannel(deliver?: Deliver): string {
+  newChannel(receiver?: Receiver): string {
     const name = `local.${this.#prefix}!${(++this.#next).toString(36)}`
-    this.#local.open(name, deliver)
+    this.#local.open(name, receiver)
     return name
   }
 
@@ -79,7 +100,7 @@ export class MemoryLayer implements ChannelLayer {
   }
 
   async flush(): Promise<void> {
-    this.#retries.clear()
+    for (const { retries } of this.#consumed.values()) retries.clear()
     this.#local.clear()
   }
 
@@ -91,14 +112,29 @@ export class MemoryLayer implements ChannelLayer {
     await this.flush()
   }
 
-  #job(channel: string, entry: Entry): Job {
+  #consumedOf(channel: string): Consumed {
+    const known = this.#consumed.get(channel)
+    if (known) return known
+    const retries = new Retries<Entry>(this.#options.retry ?? {}, (entry) => this.#local.putBack(channel, entry))
+    const consumed = { consumers: 0, retries }
+    this.#consumed.set(channel, consumed)
+    return consumed
+  }
+
+  /** Nobody consumes it any more: what waits for its next attempt is for whoever comes next. */
+  #giveBack(channel: string, retries: Retries<Entry>): void {
+    this.#consumed.delete(channel)
+    for (const entry of retries.clear()) this.#local.putBack(channel, entry)
+  }
+
+  #job(channel: string, entry: Entry, retries: Retries<Entry>): Job {
     const attempt = entry.failures + 1
     return {
       message: entry.message,
       attempt,
       done: () => Promise.resolve(),
       failed: async (error, stopped) => {
-        if (this.#retries.isLast(attempt)) {
+        if (retries.isLast(attempt)) {
           this.#drops.add('dead')
           tell(this.#options, {
             channel,
@@ -107,7 +143,7 @@ export class MemoryLayer implements ChannelLayer {
             reason: 'failed',
             error: reason(error),
           })
-        } else await this.#retries.later({ channel, entry: { ...entry, failures: attempt } }, attempt, stopped)
+        } else await retries.later({ ...entry, failures: attempt }, attempt, stopped)
       },
     }
   }

@@ -72,11 +72,12 @@ export function clientOptions(options: RedisLayerOptions): ClientOptions {
 /** A blocking connection with the options of another client. */
 export async function openBlocking(client: RedisClientType): Promise<BlockingConnection> {
   await client.connect()
-  const id = String(await client.sendCommand<number>(['CLIENT', 'ID']))
-  return {
-    id,
-    command: (args) => client.sendCommand(args),
-    destroy: () => client.destroy(),
+  try {
+    const id = String(await client.sendCommand<number>(['CLIENT', 'ID']))
+    return { id, command: (args) => client.sendCommand(args), destroy: () => client.destroy() }
+  } catch (error) {
+    client.destroy()
+    throw error
   }
 }
 

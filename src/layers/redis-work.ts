@@ -141,10 +141,11 @@ export class WorkStream {
 
   /** Reads for as long as somebody waits. */
   async #readOn(): Promise<void> {
+    // Also when it reads already: a read that nobody waited for can last long, and meanwhile nobody looked after anything.
+    this.#tick ??= setInterval(() => void this.#onTick(), this.#parts.claimAfter / 3).unref()
     if (this.#reading) return
     this.#reading = true
     clearTimeout(this.#idle)
-    this.#tick ??= setInterval(() => void this.#onTick(), this.#parts.claimAfter / 3).unref()
     let failures = 0
     while (this.#takers.size > 0 && !this.#stop.signal.aborted) {
       try {
@@ -162,14 +163,15 @@ export class WorkStream {
       }
     }
     this.#reading = false
-    this.#idle = setTimeout(() => this.#onIdle(), keepFor).unref()
+    // It may have been opened after the end.
+    if (this.#stop.signal.aborted) this.#connection?.destroy()
+    else this.#idle = setTimeout(() => this.#onIdle(), keepFor).unref()
   }
 
   async #readOnce(): Promise<void> {
     const link = await this.#parts.base.untilReady(this.#stop.signal)
     const connection = (this.#connection ??= await this.#connect(link))
-    // What was there before goes before what is new.
-    while (this.#claimFirst && this.#takers.size > 0) await this.#claim()
+    await this.#claimAll()
     this.#asked = this.#takers.size
     if (this.#asked === 0) return
     const group = ['GROUP', workers, this.#parts.base.process]
@@ -200,6 +202,11 @@ export class WorkStream {
     }
     this.#claimFirst = true
     return await link.block(this.#key)
+  }
+
+  /** What was there before goes before what is new: for as long as there may be something that somebody waits for. */
+  async #claimAll(): Promise<void> {
+    while (this.#claimFirst && this.#takers.size > 0) await this.#claim()
   }
 
   /** Takes over what workers hold that were not heard of for a while, as much of it as somebody waits for. */
@@ -264,7 +271,9 @@ export class WorkStream {
   }
 
   async #tryAgain(held: Held): Promise<void> {
-    const attempt = Number((await this.#persist(retryScript, [this.#parts.base.process, held.id])).reply)
+    const { reply } = await this.#persist(retryScript, [this.#parts.base.process, held.id])
+    // Without an answer it is counted here alone.
+    const attempt = Number(reply ?? held.attempt + 1)
     if (attempt === 0) this.#held.delete(held.id)
     else if (!this.#stop.signal.aborted) this.#give(Object.assign(held, { attempt }))
   }
@@ -305,6 +314,8 @@ export class WorkStream {
       this.#parts.base.process,
       ...messages.flatMap(({ id, attempt }) => [id, attempt]),
     ]).catch(ignore)
+    // Who waits already waits for what is new.
+    await this.#claimAll().catch(ignore)
   }
 
   /** Ends a read that may bring more messages than somebody waits for. */
@@ -333,6 +344,8 @@ export class WorkStream {
     try {
       if (this.#held.size > 0) await this.#script(renewScript, [this.#parts.base.process, ...this.#held.keys()])
       await this.#claim()
+      // What was found may have been for nobody: too large, too old, tried too often.
+      await this.#claimAll()
     } catch (error) {
       // What was to be taken over may be there still.
       this.#claimFirst = true

@@ -1,11 +1,18 @@
 /** The Redis channel layer: this process's own traffic stays in it; groups, other processes and work go over Redis, pushed. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { ChannelLayer, ConsumeOptions, GroupSendResult, LayerStats, WorkHandler } from '../asgi/channel-layer.ts'
+import type {
+  ChannelLayer,
+  ConsumeOptions,
+  GroupSendResult,
+  LayerStats,
+  Receiver,
+  WorkHandler,
+} from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { Drops } from './drops.ts'
 import { type DeadLetter, layerDefaults, tell } from './limits.ts'
-import { type Deliver, LocalChannels } from './local.ts'
+import { LocalChannels } from './local.ts'
 import { fullError } from './memory.ts'
 import { seal } from './message.ts'
 import { checkName, checkNamed, processOf } from './names.ts'
@@ -120,9 +127,9 @@ export class RedisLayer implements ChannelLayer {
     await this.#stream(channel).consume(handler, options)
   }
 
-  newChannel(deliver?: Deliver): string {
+  newChannel(receiver?: Receiver): string {
     const name = `${this.process}!${(++this.#next).toString(36)}`
-    this.#local.open(name, deliver)
+    this.#local.open(name, receiver)
     return name
   }
 
@@ -140,7 +147,7 @@ export class RedisLayer implements ChannelLayer {
     }
     // A named channel gets what its groups get from the process that added it.
     if (process === undefined && !this.#local.has(channel))
-      this.#local.open(channel, (message) => this.#handOn(channel, message))
+      this.#local.open(channel, { deliverMessage: (message) => this.#handOn(channel, message) })
     const isNew = this.#local.join(group, channel)
     if (isNew === undefined) return
     const name = this.#connection.names.group(group)

@@ -90,9 +90,11 @@ export class Retries<T> {
     this.#waiting.set(item, timer.unref())
     if (this.#waiting.size <= maxWaiting || signal.aborted) return
     const { promise, resolve } = Promise.withResolvers<void>()
+    const stop = () => resolve()
     this.#room.add(resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
+    signal.addEventListener('abort', stop, { once: true })
     await promise
+    signal.removeEventListener('abort', stop)
     this.#room.delete(resolve)
   }
 

@@ -70,3 +70,9 @@ export function reason(error: unknown): string {
 export function isTemporary(error: unknown): boolean {
   return ['queue_full', 'timed_out', 'closing', 'journal_full', 'journal_failed'].some((code) => hasCode(error, code))
 }
+
+/** Whether this was raised because of what aborted the scope's signal, and not because its own time was up. */
+export function isInterruption(error: unknown, abortReason: Error): boolean {
+  if (hasCode(abortReason, 'timed_out')) return false
+  return error === abortReason || (Error.isError(error) && (error.name === 'AbortError' || error.cause === abortReason))
+}

@@ -1,13 +1,14 @@
 /** One application call for one scope: its mailbox, its signal, its channel, and the one place that contains its end. */
 import type { Connection, Delivery, Handled, Outcome, Transport } from '../asgi/adapter.ts'
-import type { ChannelLayer } from '../asgi/channel-layer.ts'
+import type { ChannelLayer, Receiver } from '../asgi/channel-layer.ts'
 import type { Context, Log } from '../asgi/context.ts'
-import type { Application, Event, Protocol, Receive } from '../asgi/protocol.ts'
+import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
 import { Account, type Accounts } from './account.ts'
 import type { Linked } from './chain.ts'
-import { SignalboxError, hasCode } from './errors.ts'
+import { both, failure, ofEvent, overError } from './ends.ts'
+import { SignalboxError, hasCode, isInterruption } from './errors.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
-import { Pump, handleInLoop, type EventHandler, type Source } from './pump.ts'
+import { Pump, type EventHandler, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
 import { isPending, settled } from './settled.ts'
 
@@ -35,6 +36,11 @@ export interface MailboxLimits {
 
 export const defaultMailboxLimits: MailboxLimits = { events: 64, bytes: 1024 * 1024, messages: 100 }
 
+/** To whom an application says something. */
+export interface Speaker<P extends Protocol> {
+  send(event: P['send']): Promise<void>
+}
+
 interface Entry {
   readonly event: Event
   readonly delivery: Delivery | undefined
@@ -45,41 +51,60 @@ interface Entry {
 const peerGone = new SignalboxError('disconnected', 'the peer is gone')
 
 export class Instance<P extends Protocol>
-  implements Connection<P>, Context, Giver<Entry, P['receive']>, Source<P['receive']>, Linked<Instance<Protocol>>
+  implements
+    Connection<P>,
+    Context,
+    Speaker<P>,
+    Receiver,
+    Giver<Entry, P['receive']>,
+    Source<P['receive']>,
+    Linked<Instance<Protocol>>
 {
-  before: Instance<Protocol> | undefined = undefined
-  after: Instance<Protocol> | undefined = undefined
-  readonly scope: P['scope']
+  // What every event and every message looks at comes first, and so lies side by side in memory.
   ended = false
-  readonly #options: InstanceOptions
-  readonly #application: Application<P>
-  readonly #transport: Transport<P>
-  readonly #mailbox: Mailbox<Entry, P['receive']>
-  #pump: Pump<P['receive']> | undefined
-  /** Made when somebody asks for it: for most scopes nobody does. */
-  #completion: PromiseWithResolvers<void> | undefined
-  #events = 0
-  #bytes = 0
-  #messages = 0
-  #full = false
   #gone = false
+  /** Whether the application has an event of the peer that it is not done with. */
+  #inHand = false
   /** Of the last event, when it was taken. */
   #last: Delivery['last'] = false
+  /** Those of the peer, and those of the channel layer, that wait in the mailbox. */
+  #events = 0
+  #messages = 0
+  #pump: Pump<P['receive']> | undefined
+  /** Of the scope. */
+  readonly #type: string
+  readonly #transport: Transport<P>
+  readonly scope: P['scope']
+  readonly #options: InstanceOptions
+  readonly #application: Application<P>
+  readonly #mailbox: Mailbox<Entry, P['receive']>
+  readonly #account: Account | undefined
+  before: Instance<Protocol> | undefined = undefined
+  after: Instance<Protocol> | undefined = undefined
+  /** Made when somebody asks for it: for most scopes nobody does. */
+  #completion: PromiseWithResolvers<void> | undefined
+  #bytes = 0
+  #full = false
   #handled: Handled | undefined
   #abortReason: Error | undefined
   #controller: AbortController | undefined
   #closeTimer: NodeJS.Timeout | undefined
   #channel: string | undefined
   #log: Log | undefined
-  readonly #account: Account | undefined
 
   /** Whose `receive` this is; undefined when somebody stands in between, who wants to see every event. */
   static behind<P extends Protocol>(receive: Receive<P>, context: Context): Instance<P> | undefined {
     return #receive in context && context.#receive === receive ? (context as unknown as Instance<P>) : undefined // it gave this `receive`
   }
 
+  /** Whose `send` this is; undefined when somebody stands in between, who wants to see what is said. */
+  static saying<P extends Protocol>(send: Send<P>, context: Context): Instance<P> | undefined {
+    return #send in context && context.#send === send ? (context as unknown as Instance<P>) : undefined // it gave this `send`
+  }
+
   constructor(application: Application<P>, scope: P['scope'], transport: Transport<P>, options: InstanceOptions) {
     this.scope = scope
+    this.#type = scope.type
     this.#transport = transport
     this.#options = options
     this.#application = application
@@ -135,7 +160,7 @@ export class Instance<P extends Protocol>
   }
 
   get channel(): string {
-    this.#channel ??= this.#options.layer.newChannel((message) => this.#deliverMessage(message))
+    this.#channel ??= this.#options.layer.newChannel(this)
     return this.#channel
   }
 
@@ -171,11 +196,13 @@ export class Instance<P extends Protocol>
   next(): P['receive'] | undefined {
     this.#ask()
     if (this.ended || this.#isOver()) throw overError(this.scope)
-    return this.#mailbox.poll()
+    return this.#events + this.#messages > 0 ? this.#mailbox.poll() : undefined
   }
 
   /** Whoever asks for the next event has handled the one before. */
   #ask(): void {
+    if (!this.#inHand) return
+    this.#inHand = false
     this.#settle()
     this.#account?.asked()
   }
@@ -199,6 +226,7 @@ export class Instance<P extends Protocol>
       return event
     }
     this.#events--
+    this.#inHand = true
     this.#bytes -= delivery?.bytes ?? 0
     this.#account?.taken(event.type)
     if (delivery?.last) this.#last = delivery.last
@@ -211,14 +239,17 @@ export class Instance<P extends Protocol>
     return event
   }
 
-  readonly #send = (event: P['send']): Promise<void> => {
+  /** Says something to the peer; see `Send` of the contract. */
+  send(event: P['send']): Promise<void> {
     if (this.#gone || this.ended) return settled
     try {
       return this.#transport.send(event) ?? settled
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(ofEvent(event, this.scope, error))
     }
   }
+
+  readonly #send = (event: P['send']): Promise<void> => this.send(event)
 
   #put(event: Event, delivery: Delivery | undefined): void {
     this.#events++
@@ -229,10 +260,11 @@ export class Instance<P extends Protocol>
     else this.#mailbox.put(entry)
   }
 
-  #deliverMessage(message: Event): boolean {
-    if (this.ended || this.#mailbox.closed || this.#messages >= this.#options.limits.messages) return false
+  /** A message of its channel: answers false when there is no room. */
+  deliverMessage(message: Event): boolean {
+    if (this.ended) return false
     // Only the peer can say what the peer did: no sender to a group may close every member with `websocket.disconnect`.
-    const { type } = this.scope
+    const type = this.#type
     if (message.type[type.length] === '.' && message.type.startsWith(type)) {
       this.log.warn({ type: message.type }, 'a channel layer message with a type of the protocol itself is dropped')
       return false
@@ -241,6 +273,7 @@ export class Instance<P extends Protocol>
       this.#pump.push(message)
       return true
     }
+    if (this.#mailbox.closed || this.#messages >= this.#options.limits.messages) return false
     this.#messages++
     this.#mailbox.put({ event: message, delivery: undefined, fromPeer: false })
     return true
@@ -295,7 +328,7 @@ export class Instance<P extends Protocol>
     if (this.#pump?.idle) this.#pump.end(overError(this.scope))
     if (this.#channel !== undefined) this.#closeChannel(this.#channel)
     // An address without a rule is no failure: the adapter gives its protocol's answer, and counts it.
-    if (outcome.kind !== 'raised') this.#account?.ended(outcome.kind === 'abandoned' ? 'failed' : 'handled')
+    if (outcome.kind !== 'raised') this.#returned(outcome)
     else if (!hasCode(outcome.error, 'no_route')) this.#raised(outcome.error)
     try {
       this.#transport.end(outcome)
@@ -323,10 +356,18 @@ export class Instance<P extends Protocol>
     handled(error)
   }
 
+  /** It returned, or was abandoned, which is in the log already. */
+  #returned({ kind }: Outcome): void {
+    const stopped = kind === 'finished' || kind === 'abandoned' || this.#abortReason !== undefined
+    const owed = !stopped && this.#transport.owesAnswer === true
+    if (owed) this.log.error({ route: this.#route() }, 'the application returned without a complete answer')
+    this.#account?.ended(kind === 'abandoned' || owed ? 'failed' : 'handled')
+  }
+
   #raised(error: unknown): void {
     const fields = { route: this.#route(), event: this.#account?.event, err: error }
     // What a handler throws because its peer left is no fault of the handler.
-    const interrupted = this.#abortReason && isAbort(error, this.#abortReason)
+    const interrupted = this.#abortReason && isInterruption(error, this.#abortReason)
     if (interrupted) this.log.debug(fields, 'the application was interrupted')
     else this.log.error(fields, 'the application raised')
     this.#account?.ended(interrupted ? 'interrupted' : 'failed')
@@ -344,19 +385,6 @@ export class Instance<P extends Protocol>
   }
 }
 
-/**
- * Calls the handler with each event of a scope, in order, until the last one is handled. What a loop around `receive` does, at
- * less cost.
- * @throws what a handler raised; SignalboxError `scope_ended` when no further event comes.
- */
-export function handleEvents<P extends Protocol>(
-  receive: Receive<P>,
-  context: Context,
-  handler: EventHandler<P['receive']>,
-): Promise<void> {
-  return Instance.behind(receive, context)?.handleEach(handler) ?? handleInLoop<P>(receive, handler)
-}
-
 function nothing(): void {}
 
 const returned = {
@@ -368,29 +396,4 @@ const returned = {
 /** Whether somebody is to be told what became of it. */
 function isAwaited({ delivery }: Entry): boolean {
   return delivery?.handled !== undefined
-}
-
-function overError(scope: Protocol['scope']): SignalboxError {
-  return new SignalboxError('scope_ended', `${scope.type} scope ${scope.id} is over: there is no further event`)
-}
-
-/** What the event in hand is settled with: an application that returned has handled it. */
-function failure(outcome: Outcome, abortReason: Error | undefined): unknown {
-  if (outcome.kind === 'raised') return outcome.error
-  if (outcome.kind === 'abandoned')
-    return abortReason ?? new SignalboxError('abandoned', 'the application was abandoned')
-  return undefined
-}
-
-function isAbort(error: unknown, abortReason: Error): boolean {
-  return error === abortReason || (Error.isError(error) && (error.name === 'AbortError' || error.cause === abortReason))
-}
-
-/** Two receives that waited at once: both events are handled when the next one is asked for. */
-function both(first: Handled | undefined, second: Handled): Handled {
-  if (!first) return second
-  return (error) => {
-    first(error)
-    second(error)
-  }
 }

@@ -33,10 +33,7 @@ async function play<P extends Protocol>(
 ): Promise<Seen> {
   const layer = new MemoryLayer()
   const words: Event[] = []
-  await layer.groupAdd(
-    'last-words',
-    layer.newChannel((word) => words.push(word) > 0),
-  )
+  await layer.groupAdd('last-words', layer.newChannel({ deliverMessage: (word) => words.push(word) > 0 }))
   const communicator = new ApplicationCommunicator<P>(
     application,
     scope,

@@ -19,9 +19,11 @@ export async function sample(): Promise<Sample> {
   const layer = new MemoryLayer()
   const state = { data: mkdtempSync(path.join(tmpdir(), 'signalbox-')) }
   const news: unknown[] = []
-  const page = layer.newChannel((message: Event) => {
-    news.push(Reflect.get(message, 'update'))
-    return true
+  const page = layer.newChannel({
+    deliverMessage: (message: Event) => {
+      news.push(Reflect.get(message, 'update'))
+      return true
+    },
   })
   await layer.groupAdd('live', page)
   return {

@@ -45,7 +45,7 @@ function start(consumer: typeof Echo = Echo) {
   const words: Event[] = []
   const listening = layer.groupAdd(
     'last-words',
-    layer.newChannel((message) => words.push(message) > 0),
+    layer.newChannel({ deliverMessage: (message) => words.push(message) > 0 }),
   )
   const communicator = new ApplicationCommunicator<TestProtocol>(consumer.asApplication(), scope, { layer })
   return { layer, communicator, words, listening }

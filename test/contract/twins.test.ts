@@ -86,10 +86,7 @@ describe('played in process', () => {
     const story = await both(applications.websocket, async (application) => {
       const layer = new MemoryLayer()
       const ends: Event[] = []
-      await layer.groupAdd(
-        'ends',
-        layer.newChannel((word) => ends.push(word) > 0),
-      )
+      await layer.groupAdd('ends', layer.newChannel({ deliverMessage: (word) => ends.push(word) > 0 }))
       const open = (handshake: HandshakeLike) =>
         new WebsocketCommunicator(application, handshake, { layer, ...patient })
       const seen: unknown[] = []
@@ -223,10 +220,7 @@ test('work on a named channel: done, failed, or understood by nobody', async () 
   const story = await both<ChannelProtocol>(applications.channel, async (application) => {
     const layer = new MemoryLayer()
     const hashes: Event[] = []
-    await layer.groupAdd(
-      'hashes',
-      layer.newChannel((message) => hashes.push(message) > 0),
-    )
+    await layer.groupAdd('hashes', layer.newChannel({ deliverMessage: (message) => hashes.push(message) > 0 }))
     const seen: unknown[] = []
     for (const message of [
       { type: 'image.hash', bytes: Buffer.from('a') },

@@ -143,7 +143,7 @@ export function channelContract(name: string, makeLayer: MakeLayer): void {
       undefined,
       async (layer) => {
         const got: Event[] = []
-        const channel = layer.newChannel((message) => got.length < 1 && got.push(message) > 0)
+        const channel = layer.newChannel({ deliverMessage: (message) => got.length < 1 && got.push(message) > 0 })
         await layer.send(channel, text('1'))
         expect(got).toEqual([text('1')])
         await expect(layer.send(channel, text('2'))).rejects.toMatchObject({ code: 'channel_full' })
@@ -173,7 +173,7 @@ export function channelContract(name: string, makeLayer: MakeLayer): void {
 
     withLayer('10,000 channels that are opened, used and closed leave nothing behind', undefined, async (layer) => {
       const one = async (number: number) => {
-        const channel = layer.newChannel(number % 2 === 0 ? undefined : () => true)
+        const channel = layer.newChannel(number % 2 === 0 ? undefined : { deliverMessage: () => true })
         await layer.groupAdd('all', channel)
         await layer.groupAdd(`room.${number % 10}`, channel)
         await layer.send(channel, text('hi'))

@@ -10,9 +10,11 @@ type Order = readonly [what: string, name: string, count: number]
 /** `join GROUP COUNT`: that many members, which count what they get. */
 async function join(group: string, count: number): Promise<void> {
   let got = 0
-  const member = (message: Event) => {
-    if (++got % count === 0) process.send?.({ got, last: message })
-    return true
+  const member = {
+    deliverMessage(message: Event) {
+      if (++got % count === 0) process.send?.({ got, last: message })
+      return true
+    },
   }
   for (let number = 0; number < count; number++) await layer.groupAdd(group, layer.newChannel(member))
   process.send?.('joined')

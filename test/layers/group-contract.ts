@@ -13,10 +13,12 @@ export function groupContract(name: string, makeLayer: MakeLayer): void {
       { capacity: 1 },
       async (layer) => {
         const got: Event[] = []
-        const open = layer.newChannel((message) => got.push(message) > 0)
-        const full = layer.newChannel(() => false)
-        const broken = layer.newChannel(() => {
-          throw new Error('a member that cannot')
+        const open = layer.newChannel({ deliverMessage: (message) => got.push(message) > 0 })
+        const full = layer.newChannel({ deliverMessage: () => false })
+        const broken = layer.newChannel({
+          deliverMessage: () => {
+            throw new Error('a member that cannot')
+          },
         })
         const pulled = layer.newChannel()
         for (const channel of [open, full, broken, pulled, open]) await layer.groupAdd('chat', channel)
@@ -32,7 +34,9 @@ export function groupContract(name: string, makeLayer: MakeLayer): void {
     withLayer('a message to 1,000 members is copied and frozen once', undefined, async (layer) => {
       const got = new Set<Event>()
       let count = 0
-      const members = Array.from({ length: 1000 }, () => layer.newChannel((message) => got.add(message) && ++count > 0))
+      const members = Array.from({ length: 1000 }, () =>
+        layer.newChannel({ deliverMessage: (message) => got.add(message) && ++count > 0 }),
+      )
       await Promise.all(members.map((channel) => layer.groupAdd('chat', channel)))
       let reads = 0
       const message = {
@@ -48,16 +52,16 @@ export function groupContract(name: string, makeLayer: MakeLayer): void {
 
     withLayer('the messages of one sender to a group stay in order', undefined, async (layer) => {
       const got: string[] = []
-      await layer.groupAdd(
-        'chat',
-        layer.newChannel((message) => got.push(wordsOf(message)) > 0),
-      )
+      await layer.groupAdd('chat', layer.newChannel({ deliverMessage: (message) => got.push(wordsOf(message)) > 0 }))
       await Promise.all(Array.from({ length: 200 }, (_, number) => layer.groupSend('chat', text(String(number)))))
       expect(got).toEqual(Array.from({ length: 200 }, (_, number) => String(number)))
     })
 
     withLayer('a member that leaves, or is closed, gets nothing more', undefined, async (layer) => {
-      const [one, two] = [layer.newChannel(() => true), layer.newChannel(() => true)]
+      const [one, two] = [
+        layer.newChannel({ deliverMessage: () => true }),
+        layer.newChannel({ deliverMessage: () => true }),
+      ]
       await layer.groupAdd('chat', one)
       await layer.groupAdd('chat', two)
       await layer.groupAdd('other', two)
@@ -71,7 +75,7 @@ export function groupContract(name: string, makeLayer: MakeLayer): void {
     })
 
     withLayer('members can be listed and counted', undefined, async (layer) => {
-      const [one, two] = [layer.newChannel(), layer.newChannel(() => true)]
+      const [one, two] = [layer.newChannel(), layer.newChannel({ deliverMessage: () => true })]
       expect([await layer.groupMembers('chat'), await layer.groupSize('chat')]).toEqual([[], 0])
       for (const channel of [one, two, one]) await layer.groupAdd('chat', channel)
       await layer.groupAdd('chat2', one)

@@ -99,10 +99,7 @@ export function messageContract(name: string, makeLayer: MakeLayer): void {
       const name = 'AZaz09-_.'.padEnd(100, 'x')
       await layer.send(name, text('hi'))
       await expect(layer.receive(name)).resolves.toEqual(text('hi'))
-      await layer.groupAdd(
-        name,
-        layer.newChannel(() => true),
-      )
+      await layer.groupAdd(name, layer.newChannel({ deliverMessage: () => true }))
       await expect(layer.groupSend(name, text('hi'))).resolves.toEqual({ delivered: 1, dropped: 0 })
       expect(layer.newChannel()).toMatch(/^[\w.-]+![\w.-]+$/)
       await expect(layer.groupSend('a!b', text('hi'))).rejects.toMatchObject({ code: 'bad_name' })

@@ -98,7 +98,7 @@ const open = (pushed: boolean) =>
   command(`open ${pushed ? 'pushed' : 'pulled'}`, async (model, real) => {
     const got: Event[] = []
     model.channels.push({ pushed, named: false, open: true, waiting: [] })
-    real.names.push(real.layer.newChannel(pushed ? (message) => got.push(message) > 0 : undefined))
+    real.names.push(real.layer.newChannel(pushed ? { deliverMessage: (message) => got.push(message) > 0 } : undefined))
     real.got.push(got)
   })
 

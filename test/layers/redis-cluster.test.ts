@@ -56,10 +56,7 @@ requires('redis-server', 'redis-cli').describe('a cluster', () => {
   test('redis-cli sends to a group with SPUBLISH', async () => {
     const layer = await open({ url: server.url })
     const got: Event[] = []
-    await layer.groupAdd(
-      'chat',
-      layer.newChannel((message) => got.push(message) > 0),
-    )
+    await layer.groupAdd('chat', layer.newChannel({ deliverMessage: (message) => got.push(message) > 0 }))
     await server.cli('SPUBLISH', 'signalbox:group:chat', '{"type":"chat.message","text":"hi"}')
     await until(() => got.length > 0)
     expect(got).toEqual([text('hi')])

@@ -25,10 +25,7 @@ requires('redis-server', 'redis-cli').describe('a cluster whose nodes have repli
           (await cluster.nodeOf(`signalbox:channel:${tasks}`)) === (await cluster.nodeOf(`signalbox:group:${name}`)),
       )
       let heard = 0
-      await b.groupAdd(
-        name,
-        b.newChannel(() => ++heard > 0),
-      )
+      await b.groupAdd(name, b.newChannel({ deliverMessage: () => ++heard > 0 }))
       const work = new Work(a, b, channel)
       await until(() => work.done.size > 20)
       // A copy is a moment late: what was stored within it may die with its node.
@@ -105,10 +102,7 @@ requires('redis-server', 'redis-cli').describe('a cluster of three nodes', () =>
     const groups = await spread((group) => `${prefix}:group:${group}`)
     for (const group of groups) {
       const got: string[] = []
-      await b.groupAdd(
-        group,
-        b.newChannel((message) => got.push(wordsOf(message)) > 0),
-      )
+      await b.groupAdd(group, b.newChannel({ deliverMessage: (message) => got.push(wordsOf(message)) > 0 }))
       const watching = await Promise.all(cluster.nodes.map((node) => node.monitor()))
       await a.groupSend(group, text('0'))
       await until(() => got.length === 1)
@@ -144,10 +138,7 @@ requires('redis-server', 'redis-cli').describe('a cluster of three nodes', () =>
   test('a group that moves to another node is heard there', async () => {
     const [a, b] = [await open(), await open({ presenceTimeout: 300 })]
     const got: string[] = []
-    await b.groupAdd(
-      'chat',
-      b.newChannel((message) => got.push(wordsOf(message)) > 0),
-    )
+    await b.groupAdd('chat', b.newChannel({ deliverMessage: (message) => got.push(wordsOf(message)) > 0 }))
     await a.groupSend('chat', text('before'))
     await until(() => got.includes('before'))
     const name = `${prefix}:group:chat`
@@ -184,7 +175,7 @@ requires('redis-server', 'redis-cli').describe('a cluster of three nodes', () =>
     for (const group of groups) {
       await b.groupAdd(
         group,
-        b.newChannel((message) => got.push(`${group} ${wordsOf(message)}`) > 0),
+        b.newChannel({ deliverMessage: (message) => got.push(`${group} ${wordsOf(message)}`) > 0 }),
       )
     }
     const node = await cluster.nodeOf(`${prefix}:group:${groups[1] ?? ''}`)

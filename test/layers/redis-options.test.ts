@@ -99,10 +99,7 @@ requires('redis-server', 'redis-cli').describe('options', () => {
       await open({ url, prefix: 'b' }),
     ]
     const got: Event[] = []
-    await other.groupAdd(
-      'chat',
-      other.newChannel((message) => got.push(message) > 0),
-    )
+    await other.groupAdd('chat', other.newChannel({ deliverMessage: (message) => got.push(message) > 0 }))
     await talk(a, b)
     expect([await a.groupSize('chat'), await other.groupSize('chat')]).toEqual([1, 1])
     await a.flush()

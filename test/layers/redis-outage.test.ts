@@ -27,10 +27,7 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
 
   const member = async (layer: RedisLayer, group: string) => {
     const got: string[] = []
-    await layer.groupAdd(
-      group,
-      layer.newChannel((message) => got.push(wordsOf(message)) > 0),
-    )
+    await layer.groupAdd(group, layer.newChannel({ deliverMessage: (message) => got.push(wordsOf(message)) > 0 }))
     return got
   }
 
@@ -41,7 +38,7 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
     const [a, b] = [await open({ log: collecting(lines) }), await open({ presenceTimeout: 3_600_000 })]
     const [inA, inB, early] = [await member(a, 'chat'), await member(b, 'chat'), await member(b, 'early')]
     const remote = b.newChannel()
-    const left = b.newChannel(() => true)
+    const left = b.newChannel({ deliverMessage: () => true })
     await b.groupAdd('left', left)
     await server.kill()
     await until(() => !a.stats().connected && !b.stats().connected)
@@ -116,6 +113,48 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
     expect(handled).toEqual(Array.from({ length: 21 }, (_, number) => String(number)))
     expect(await server.cli('XLEN', 'signalbox:channel:work')).toBe('0')
     expect(await server.cli('XPENDING', 'signalbox:channel:work', 'workers')).toMatch(/^0/)
+  })
+
+  test('whatever connections break, and whoever stops in the middle, nothing of a stream is lost', async () => {
+    server = await RedisServer.start()
+    const retry = { delay: 5, maxDelay: 20, attempts: 1000 }
+    const [a, b] = [await open({ claimAfter: 150, retry }), await open({ claimAfter: 150, retry })]
+    const count = 100
+    const handled = new Set<string>()
+    const done = () => handled.size === count
+    const attempts: number[] = []
+    const turn = () => AbortSignal.timeout(Math.ceil(20 + Math.random() * 100))
+    const handler = (message: Event, { attempt }: { readonly attempt: number }) => {
+      attempts.push(attempt)
+      if (Math.random() < 0.2) throw new Error('not yet')
+      handled.add(wordsOf(message))
+    }
+    const consume = async (layer: RedisLayer) => {
+      while (!done()) await layer.consume('work', handler, { signal: turn(), concurrency: 3 })
+    }
+    const receive = async (layer: RedisLayer) => {
+      while (!done()) {
+        const received = await layer.receive('work', { signal: turn() }).catch(() => undefined)
+        if (received) handled.add(wordsOf(received))
+      }
+    }
+    const working = [consume(a), consume(b), receive(b)]
+    const cutting = (async () => {
+      while (!done()) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        await server.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+      }
+    })()
+    for (let number = 0; number < count; number++) {
+      const stored = () =>
+        a.send('work', text(String(number))).then(
+          () => true,
+          () => false,
+        )
+      await until(stored)
+    }
+    await Promise.all([...working, cutting])
+    expect(attempts.filter((attempt) => !Number.isInteger(attempt))).toEqual([])
   })
 
   test('a server that comes back without its streams is worked with as a new one', async () => {
@@ -197,7 +236,7 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
     server = await RedisServer.start()
     const [a, b] = [await open(), await open()]
     const got = await member(b, 'chat')
-    const remote = b.newChannel((message) => got.push(wordsOf(message)) > 0)
+    const remote = b.newChannel({ deliverMessage: (message) => got.push(wordsOf(message)) > 0 })
     const sent = [
       ...Array.from({ length: 100 }, (_, number) => a.groupSend('chat', text(String(number)))),
       a.send(remote, text('you')),

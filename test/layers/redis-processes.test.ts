@@ -46,7 +46,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
 
   const member = async (layer: RedisLayer, group: string) => {
     const got: Event[] = []
-    const channel = layer.newChannel((message) => got.push(message) > 0)
+    const channel = layer.newChannel({ deliverMessage: (message) => got.push(message) > 0 })
     await layer.groupAdd(group, channel)
     return { got, channel }
   }
@@ -82,7 +82,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
   test('a channel of another process can be put into a group, and taken out', async () => {
     const [a, b] = [await open(), await open()]
     const got: Event[] = []
-    const channel = b.newChannel((message) => got.push(message) > 0)
+    const channel = b.newChannel({ deliverMessage: (message) => got.push(message) > 0 })
     await a.groupAdd('chat', channel)
     await until(async () => (await a.groupSize('chat')) === 1)
     await a.groupSend('chat', text('1'))
@@ -114,10 +114,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
     let got = 0
     const join = async (layer: RedisLayer) => {
       for (let number = 0; number < 500; number++)
-        await layer.groupAdd(
-          'chat',
-          layer.newChannel(() => ++got > 0),
-        )
+        await layer.groupAdd('chat', layer.newChannel({ deliverMessage: () => ++got > 0 }))
     }
     const joining = await server.monitor()
     await Promise.all([join(a), join(b)])
@@ -136,10 +133,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
     await said(child, 'joined')
     let got = 0
     for (let number = 0; number < 500; number++)
-      await a.groupAdd(
-        'chat',
-        a.newChannel(() => ++got > 0),
-      )
+      await a.groupAdd('chat', a.newChannel({ deliverMessage: () => ++got > 0 }))
     expect([await a.groupSize('chat'), (await a.groupMembers('chat')).length]).toEqual([1000, 1000])
     const answer = once(child, 'message')
     const sending = await server.monitor()
@@ -152,10 +146,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
     expect(got).toBe(500)
 
     const order: string[] = []
-    await a.groupAdd(
-      'order',
-      a.newChannel((message) => order.push(wordsOf(message)) > 0),
-    )
+    await a.groupAdd('order', a.newChannel({ deliverMessage: (message) => order.push(wordsOf(message)) > 0 }))
     child.send(['send', 'order', 500])
     await until(() => order.length === 500)
     expect(order).toEqual(Array.from({ length: 500 }, (_, number) => String(number)))
@@ -171,7 +162,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
     const layer = await open({ presenceTimeout: 30 })
     const monitor = await server.monitor()
     const got: Event[] = []
-    const channel = layer.newChannel((message) => got.push(message) > 0)
+    const channel = layer.newChannel({ deliverMessage: (message) => got.push(message) > 0 })
     const pulled = layer.newChannel()
     for (let number = 0; number < 100; number++) {
       await layer.send(channel, text('echo'))
@@ -204,7 +195,7 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
 
   test('joins of one turn are one write, and the process that leaves is seen to leave', async () => {
     const [a, b] = [await open(), await open()]
-    const channels = Array.from({ length: 300 }, () => a.newChannel(() => true))
+    const channels = Array.from({ length: 300 }, () => a.newChannel({ deliverMessage: () => true }))
     const monitor = await server.monitor()
     await Promise.all(channels.flatMap((channel) => [a.groupAdd('x', channel), a.groupAdd('y', channel)]))
     expect(named(await monitor.stop()).toSorted()).toEqual(['PEXPIRE', 'SUBSCRIBE', 'SUBSCRIBE', 'ZADD', 'ZADD'])
@@ -305,6 +296,101 @@ requires('redis-server', 'redis-cli').describe('several processes on one Redis',
     await a.consume('work', fail, { signal: controller.signal, concurrency: 3 })
     await a.send('work', text('4'))
     for (const words of ['1', '2', '3', '4']) await expect(b.receive('work')).resolves.toEqual(text(words))
+  })
+
+  /** One that a worker took, and with which it ended. */
+  const abandon = async (layer: RedisLayer, ...messages: readonly string[]) => {
+    const { signal } = new AbortController()
+    const taken = Promise.withResolvers<void>()
+    let count = 0
+    const handler = () => {
+      if (++count === messages.length) taken.resolve()
+      return new Promise<void>(() => undefined)
+    }
+    for (const words of messages) await layer.send('work', text(words))
+    layer.consume('work', handler, { signal, concurrency: messages.length }).catch(() => undefined)
+    await taken.promise
+  }
+
+  test('what many dead workers left is looked for in one go, also while nothing new comes', async () => {
+    const [a, b] = [await open({ capacity: 200 }), await open({ claimAfter: 900, retry: { attempts: 1 } })]
+    await abandon(a, ...Array.from({ length: 200 }, (_, number) => String(number)))
+    await a.close()
+    const controller = new AbortController()
+    const working = b.consume('work', () => undefined, { signal: controller.signal })
+    // With one a look this would take longer than a test may.
+    await until(() => b.stats().dropped['dead'] === 200)
+    controller.abort()
+    await working
+  })
+
+  test('who waits on a read that could not be called off is given what a dead worker left', async () => {
+    const [a, b] = [await open({ claimAfter: 600 }), await open({ claimAfter: 600 })]
+    await abandon(b, 'old')
+    const controller = new AbortController()
+    await server.cli('ACL', 'SETUSER', 'default', '-client|unblock')
+    try {
+      const cancelled = a.receive('work', { signal: controller.signal })
+      await until(async () => /name=\S* .*cmd=xreadgroup/.test(await server.cli('CLIENT', 'LIST')))
+      controller.abort(new Error('enough'))
+      await expect(cancelled).rejects.toThrow('enough')
+      // Longer than two looks at what there is to do: now it rests.
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      const received = a.receive('work')
+      await b.close()
+      await expect(received).resolves.toEqual(text('old'))
+    } finally {
+      await server.cli('ACL', 'SETUSER', 'default', '+client|unblock')
+    }
+  })
+
+  test('a layer that is closed while it begins to read keeps no connection', async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      const layer = await open()
+      const told = expect(layer.receive('work')).rejects.toMatchObject({ code: 'closing' })
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+      await layer.close()
+      await told
+    }
+    const clients = async () => (await server.cli('CLIENT', 'LIST')).split('\n').length
+    // The server hears of the end of the last ones a moment later.
+    for (let looks = 0; looks < 200 && (await clients()) > 1; looks++) await new Promise(setImmediate)
+    expect(await clients()).toBe(1)
+  })
+
+  test('a Redis that does not say which connection is which is not asked on ever more of them', async () => {
+    const layer = await open()
+    await server.cli('ACL', 'SETUSER', 'default', '-client|id')
+    try {
+      const received = layer.receive('work')
+      await until(async () => (await server.cli('ACL', 'LOG')).includes('client|id'))
+      await until(async () => Number(/count\n(\d+)/.exec(await server.cli('ACL', 'LOG'))?.[1]) >= 5)
+      // Its two, the one that asks, and perhaps the one that is being tried and the one before.
+      expect((await server.cli('CLIENT', 'LIST')).split('\n').length).toBeLessThanOrEqual(5)
+      await server.cli('ACL', 'SETUSER', 'default', '+client|id')
+      await layer.send('work', text('hi'))
+      await expect(received).resolves.toEqual(text('hi'))
+    } finally {
+      await server.cli('ACL', 'SETUSER', 'default', '+client|id')
+    }
+  })
+
+  test('an attempt that Redis would not count is counted all the same', async () => {
+    const layer = await open({ retry: { delay: 1 } })
+    await layer.send('work', text('again'))
+    const controller = new AbortController()
+    const attempts: number[] = []
+    const handler = async (_: Event, { attempt }: { readonly attempt: number }) => {
+      attempts.push(attempt)
+      if (attempts.length === 1) {
+        await server.cli('ACL', 'SETUSER', 'default', '-eval')
+        throw new Error('not yet')
+      }
+      await server.cli('ACL', 'SETUSER', 'default', '+eval')
+      controller.abort()
+    }
+    await layer.consume('work', handler, { signal: controller.signal })
+    expect(attempts).toEqual([1, 2])
   })
 
   test('workers that end leave nothing behind', async () => {

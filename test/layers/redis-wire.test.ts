@@ -26,7 +26,7 @@ requires('redis-server', 'redis-cli').describe('others on the same Redis', () =>
   beforeEach(async () => {
     layer = await RedisLayer.open({ url: server.url, maxMessageSize: 10_000 })
     got = []
-    channel = layer.newChannel((message) => got.push(message) > 0)
+    channel = layer.newChannel({ deliverMessage: (message) => got.push(message) > 0 })
     await layer.groupAdd('chat', channel)
   })
 

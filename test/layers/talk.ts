@@ -7,10 +7,7 @@ import { text, until } from './messages.ts'
 export async function talk(a: RedisLayer, b: RedisLayer): Promise<void> {
   expect([a.stats().connected, b.stats().connected]).toEqual([true, true])
   const got: Event[] = []
-  await b.groupAdd(
-    'chat',
-    b.newChannel((message) => got.push(message) > 0),
-  )
+  await b.groupAdd('chat', b.newChannel({ deliverMessage: (message) => got.push(message) > 0 }))
   await a.groupSend('chat', text('hi'))
   await until(() => got.length > 0)
   await a.send('work', text('work'))

@@ -70,6 +70,26 @@ export function timeContract(name: string, makeLayer: MakeLayer): void {
       },
     )
 
+    const given: DeadLetter[] = []
+    withClock(
+      'work that failed and that nobody takes again for a day is a dead letter',
+      { retry: { delay: 60_000 }, onDeadLetter: (letter) => given.push(letter) },
+      async (layer, pass) => {
+        const controller = new AbortController()
+        await layer.send('work', text('old'))
+        const fail = () => {
+          controller.abort()
+          throw new Error('not yet')
+        }
+        await layer.consume('work', fail, { signal: controller.signal })
+        pass(day)
+        await layer.send('work', text('new'))
+        await expect(layer.receive('work')).resolves.toEqual(text('new'))
+        await until(() => given.length > 0)
+        expect(given).toMatchObject([{ message: JSON.stringify(text('old')), reason: 'expired' }])
+      },
+    )
+
     const expiry = { default: 10, named: 20, patterns: [{ channel: 'slow*', expiry: 30 }] }
     withClock(
       'the first pattern that matches the name decides how long a message waits',
@@ -101,7 +121,7 @@ export function timeContract(name: string, makeLayer: MakeLayer): void {
     })
 
     withClock('a pushed channel stays in its groups until it is closed', {}, async (layer, pass) => {
-      const channel = layer.newChannel(() => true)
+      const channel = layer.newChannel({ deliverMessage: () => true })
       await layer.groupAdd('chat', channel)
       pass(10 * day)
       await expect(layer.groupSend('chat', text('hi'))).resolves.toEqual({ delivered: 1, dropped: 0 })

@@ -124,6 +124,75 @@ export function workContract(name: string, makeLayer: MakeLayer, runs = 50): voi
       },
     )
 
+    withLayer('failed messages of one channel do not hold the workers of another', slow, async (layer) => {
+      const controller = new AbortController()
+      const { signal } = controller
+      const tried = { one: 0, other: 0 }
+      for (let number = 0; number < 101; number++) await layer.send('one', text(String(number)))
+      for (const words of ['1', '2']) await layer.send('other', text(words))
+      const failing = (channel: 'one' | 'other') =>
+        layer.consume(channel, () => Promise.reject(new Error(`never ${++tried[channel]}`)), { signal })
+      const working = [failing('one')]
+      await until(() => tried.one === 101)
+      working.push(failing('other'))
+      await until(() => tried.other === 2)
+      controller.abort()
+      await Promise.all(working)
+    })
+
+    withLayer(
+      'what waits for its next attempt when nobody consumes any more is for whoever comes next, before what is new',
+      slow,
+      async (layer) => {
+        const [first, second] = [new AbortController(), new AbortController()]
+        for (const words of ['1', '2', '3', '4']) await layer.send('work', text(words))
+        let tried = 0
+        const fail = async (message: Event) => {
+          // The last one fails first.
+          for (let turns = 10 - Number(wordsOf(message)); turns > 0; turns--) await Promise.resolve()
+          if (++tried === 3) first.abort()
+          throw new Error('not yet')
+        }
+        await layer.consume('work', fail, { signal: first.signal, concurrency: 3 })
+        await layer.send('work', text('5'))
+        const log: string[] = []
+        const handler = (message: Event, { attempt }: { readonly attempt: number }) => {
+          log.push(`${wordsOf(message)} ${attempt}`)
+          if (log.length === 4) second.abort()
+        }
+        await expect(layer.receive('work')).resolves.toEqual(text('1'))
+        await layer.consume('work', handler, { signal: second.signal })
+        expect(log).toEqual(['2 2', '3 2', '4 1', '5 1'])
+      },
+    )
+
+    withLayer('who waits already is given what nobody consumes any more, before what is new', slow, async (layer) => {
+      const controller = new AbortController()
+      const received = Promise.withResolvers<Event>()
+      const fail = () => {
+        received.resolve(layer.receive('work'))
+        controller.abort()
+        throw new Error('not yet')
+      }
+      await layer.send('work', text('1'))
+      await layer.consume('work', fail, { signal: controller.signal })
+      await layer.send('work', text('2'))
+      expect([await received.promise, await layer.receive('work')]).toEqual([text('1'), text('2')])
+    })
+
+    withLayer('what is given back takes no room in the channel', { ...slow, capacity: 1 }, async (layer) => {
+      const controller = new AbortController()
+      await layer.send('work', text('1'))
+      const fail = () => {
+        controller.abort()
+        throw new Error('not yet')
+      }
+      await layer.consume('work', fail, { signal: controller.signal })
+      await layer.send('work', text('2'))
+      await expect(layer.send('work', text('3'))).rejects.toMatchObject({ code: 'channel_full' })
+      for (const words of ['1', '2']) await expect(layer.receive('work')).resolves.toEqual(text(words))
+    })
+
     withLayer(
       'when it is told to stop it takes nothing more, and lets what it handles finish',
       undefined,

@@ -4,6 +4,7 @@ import type { Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import type { Application, Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
+import { SignalboxError, reason } from '../../src/runtime/errors.ts'
 import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { settled } from '../../src/runtime/settled.ts'
@@ -301,4 +302,36 @@ test('two receives that wait at once get two events, and both are handled', asyn
   for (const number of [1, 2]) instance.deliver(event(number), { handled: () => settled.push(number) })
   await expect(ended).resolves.toMatchObject({ kind: 'unanswered' })
   expect(settled).toEqual([1, 2])
+})
+
+test.each([
+  ['timed_out', ['the application raised']],
+  ['closing', []],
+] as const)(
+  'what an application throws because it was told to stop (%s) is logged when it was too slow',
+  async (code, lines) => {
+    const logged: string[] = []
+    const log: Log = Object.assign(Object.create(silentLog), {
+      child: () => log,
+      error: (_: object, line: string) => logged.push(line),
+    })
+    const { instance, ended } = open(
+      (_scope, _receive, _send, { signal }) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+      { log },
+    )
+    await new Promise(setImmediate)
+    instance.abort(new SignalboxError(code, 'stop'))
+    await expect(ended).resolves.toMatchObject({ kind: 'raised' })
+    expect(logged).toEqual(lines)
+  },
+)
+
+test.each([null, undefined])('sending %j, which is no event, is refused in words', async (given) => {
+  const { ended } = open(async (_scope, _receive, send) => send(given as never))
+  const outcome = await ended
+  expect(outcome).toMatchObject({ kind: 'raised', error: { code: 'unexpected_event' } })
+  expect(outcome.kind === 'raised' && reason(outcome.error)).toContain(
+    `an event, an object with a type, found ${given}`,
+  )
 })

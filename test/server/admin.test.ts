@@ -54,14 +54,8 @@ const message = { type: 'chat.message', text: 'hi' }
 describe('POST /groups/NAME', () => {
   test('sends to the members and says how many they were', async () => {
     const got: Event[] = []
-    await layer.groupAdd(
-      'chat',
-      layer.newChannel((event) => got.push(event) > 0),
-    )
-    await layer.groupAdd(
-      'chat',
-      layer.newChannel(() => false),
-    )
+    await layer.groupAdd('chat', layer.newChannel({ deliverMessage: (event) => got.push(event) > 0 }))
+    await layer.groupAdd('chat', layer.newChannel({ deliverMessage: () => false }))
     const { status, headers, text: answer } = await ask(await start(), '/groups/chat', post(message))
     expect({ status, answer: JSON.parse(answer) }).toEqual({
       status: 200,
@@ -73,10 +67,7 @@ describe('POST /groups/NAME', () => {
 
   test('takes bytes in their documented form', async () => {
     const got: Event[] = []
-    await layer.groupAdd(
-      'chat',
-      layer.newChannel((event) => got.push(event) > 0),
-    )
+    await layer.groupAdd('chat', layer.newChannel({ deliverMessage: (event) => got.push(event) > 0 }))
     await ask(await start(), '/groups/chat', post({ type: 'chat.message', png: { $bytes: 'AP8=' } }))
     expect(got).toEqual([{ type: 'chat.message', png: new Uint8Array([0, 255]) }])
   })
@@ -130,14 +121,14 @@ describe('a request that is wrong is told why', () => {
       '/groups/chat',
       { method: 'POST', body: '{}' },
       415,
-      'Expected a message as content-type: application/json',
+      'Expected the header content-type: application/json',
     ],
     [
       'the type of a form',
       '/groups/chat',
       post(message, { 'content-type': 'text/plain' }),
       415,
-      'Expected a message as content-type: application/json',
+      'Expected the header content-type: application/json',
     ],
     ['too much', '/groups/chat', post('x'.repeat(101)), 413, 'Expected at most 100 bytes'],
     ['no JSON', '/groups/chat', post('{'), 422, `${expected} Expected property name`],

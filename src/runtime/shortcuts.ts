@@ -1,0 +1,23 @@
+/** What a consumer can do at less cost where nobody stands between it and the instance of its scope. */
+import type { Context } from '../asgi/context.ts'
+import type { Protocol, Receive, Send } from '../asgi/protocol.ts'
+import { Instance, type Speaker } from './instance.ts'
+import { handleInLoop, type EventHandler } from './pump.ts'
+
+/**
+ * Calls the handler with each event of a scope, in order, until the last one is handled. What a loop around `receive` does, at
+ * less cost.
+ * @throws what a handler raised; SignalboxError `scope_ended` when no further event comes.
+ */
+export function handleEvents<P extends Protocol>(
+  receive: Receive<P>,
+  context: Context,
+  handler: EventHandler<P['receive']>,
+): Promise<void> {
+  return Instance.behind(receive, context)?.handleEach(handler) ?? handleInLoop<P>(receive, handler)
+}
+
+/** Whom a consumer keeps of `send`: the instance itself, which is one object less to look at for each event, or who stands before it. */
+export function speaker<P extends Protocol>(send: Send<P>, context: Context): Speaker<P> {
+  return Instance.saying(send, context) ?? { send }
+}
