@@ -30,11 +30,19 @@ export class Store {
     this.#database = new DatabaseSync(file, { timeout: 1000 })
     // A handler that returned has given the sender its positive answer, so what it wrote must survive a power cut: FULL.
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
-    checkVersion(this.#database)
-    this.counters = new Counters(this.#database)
-    this.readings = new Readings(this.#database)
-    this.texts = new Texts(this.#database)
-    this.tickets = new Tickets(this.#database)
+    try {
+      // All tables or none, and one wait for the disk.
+      this.#database.exec('BEGIN IMMEDIATE')
+      checkVersion(this.#database)
+      this.counters = new Counters(this.#database)
+      this.readings = new Readings(this.#database)
+      this.texts = new Texts(this.#database)
+      this.tickets = new Tickets(this.#database)
+      this.#database.exec('COMMIT')
+    } catch (error) {
+      this.#database.close()
+      throw error
+    }
     this.signer = signerOf(folder)
   }
 
@@ -84,5 +92,5 @@ function folderOf(state: State): string {
 function checkVersion(database: DatabaseSync): void {
   const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
   if (found > version) throw new Error(`it has version ${found}, and this gateway knows version ${version} at most`)
-  database.exec(`PRAGMA user_version = ${version}`)
+  if (found < version) database.exec(`PRAGMA user_version = ${version}`)
 }

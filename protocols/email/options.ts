@@ -1,7 +1,7 @@
 /** What the operator may set below `listen.email`. */
 import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
-import { address, count, duration, flag, size, tlsFiles } from '../../src/runtime/options.ts'
+import { address, count, duration, flag, size, tlsFiles, timeout } from '../../src/runtime/options.ts'
 import { foldDomain } from './address.ts'
 
 export interface RelayOptions {
@@ -98,15 +98,15 @@ export const emailOptions = z
       .default(50)
       .meta({ description: 'Received headers of one message; more are a loop and get 554.' }),
     perAddress: perAddress.prefault({}).meta({ description: 'Limits for one client address (IPv6: one /64).' }),
-    commandTimeout: duration()
+    commandTimeout: timeout()
       .prefault('5m')
       .meta({ description: 'How long a client may take for one command (RFC 5321 4.5.3.2.7); then 421.' }),
-    dataTimeout: duration().prefault('10m').meta({ description: 'How long a message may take to arrive; then 421.' }),
+    dataTimeout: timeout().prefault('10m').meta({ description: 'How long a message may take to arrive; then 421.' }),
     dataWindow: duration().prefault('60s').meta({ description: 'How often the rate of a message is looked at.' }),
     dataRate: size()
       .prefault('16B')
       .meta({ description: 'Bytes a second that a message must bring on average in each window; less gets 421.' }),
-    handlerTimeout: duration().prefault('30s').meta({
+    handlerTimeout: timeout().prefault('30s').meta({
       description: 'How long the application may take for one message; then it has failed on it.',
     }),
     bareNewlines: z

@@ -1,7 +1,17 @@
 /** What the operator may set below `listen.mqtt`. */
 import { z } from 'zod'
 import type { Refusal, SharedByProcesses, SharedSettings } from '../../src/asgi/definition.ts'
-import { address, addressText, count, duration, flag, isLoopback, size, tlsFiles } from '../../src/runtime/options.ts'
+import {
+  address,
+  addressText,
+  count,
+  duration,
+  flag,
+  isLoopback,
+  size,
+  tlsFiles,
+  timeout,
+} from '../../src/runtime/options.ts'
 import { parsePasswordHash } from './password.ts'
 import { filterProblem } from './topic.ts'
 
@@ -91,16 +101,16 @@ export const mqttOptions = z.strictObject({
   window: count(1, 1000).default(32).meta({
     description: 'Publishes of a client that may be with the application at a time; then its socket is paused.',
   }),
-  connectTimeout: duration()
+  connectTimeout: timeout()
     .prefault('10s')
     .meta({ description: 'How long a client may take to send CONNECT, and over TLS for the handshake.' }),
-  handlerTimeout: duration()
+  handlerTimeout: timeout()
     .prefault('30s')
     .meta({ description: 'How long the application may take for one event; then the event has failed.' }),
-  disconnectTimeout: duration()
+  disconnectTimeout: timeout()
     .prefault('1s')
     .meta({ description: 'How long a DISCONNECT waits until what was published before it is handled.' }),
-  drainTimeout: duration()
+  drainTimeout: timeout()
     .prefault('10s')
     .meta({ description: 'How long a client may leave what it is sent unread before its connection is cut.' }),
   keepaliveLimit: duration().optional().meta({

@@ -2,7 +2,16 @@
 import { z } from 'zod'
 import type { Refusal } from '../../src/asgi/definition.ts'
 import type { ListenAddress } from '../../src/asgi/adapter.ts'
-import { address, addressText, count, duration, isLoopback, size, tlsFiles } from '../../src/runtime/options.ts'
+import {
+  address,
+  addressText,
+  count,
+  duration,
+  isLoopback,
+  size,
+  tlsFiles,
+  timeout,
+} from '../../src/runtime/options.ts'
 
 /** What the sample YAML signs with when nobody has set a token: known to everyone. */
 const developmentToken = 'development'
@@ -75,7 +84,7 @@ export const smsOptions = z.strictObject({
   maxBodySize: size()
     .prefault('64KiB')
     .meta({ description: 'The longest request body; a longer one is refused with 413.' }),
-  bodyTimeout: duration().prefault('5s').meta({ description: 'How long a request body may take to arrive; then 408.' }),
+  bodyTimeout: timeout().prefault('5s').meta({ description: 'How long a request body may take to arrive; then 408.' }),
   dedupeWindow: duration()
     .prefault('24h')
     .meta({ description: 'How long a MessageSid is remembered, so that a repeated request is handled once.' }),

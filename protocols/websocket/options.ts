@@ -1,6 +1,6 @@
 /** What the YAML may say under `listen.websocket`. */
 import { z } from 'zod'
-import { address, count, duration, flag, size, tlsFiles } from '../../src/runtime/options.ts'
+import { address, count, flag, size, tlsFiles, timeout } from '../../src/runtime/options.ts'
 
 const origin = z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text.toLowerCase(), {
   error: 'expected an origin such as https://example.org, without a path',
@@ -28,13 +28,13 @@ export const websocketOptions = z
     sendBuffer: size()
       .prefault('4MiB')
       .meta({ description: 'what may wait for a peer that does not read; more closes its connection with 1013' }),
-    handshakeTimeout: duration()
+    handshakeTimeout: timeout()
       .prefault('10s')
       .meta({ description: 'how long an application may take to accept or to refuse; then the answer is 503' }),
-    heartbeat: duration()
+    heartbeat: timeout()
       .prefault('20s')
       .meta({ description: 'how often a ping is sent. 0s: never, and nobody is idle' }),
-    idleTimeout: duration()
+    idleTimeout: timeout()
       .prefault('60s')
       .meta({ description: 'a peer that gives no sign of life for this long, not even a pong, is cut' }),
     compression: flag().default(false).meta({

@@ -1,6 +1,6 @@
 /** What the operator may set of the worker threads. */
 import { z } from 'zod'
-import { count, duration, size } from '../runtime/options.ts'
+import { count, size, timeout } from '../runtime/options.ts'
 
 export const bridgeOptions = z.strictObject({
   threads: count(1, 512)
@@ -13,10 +13,10 @@ export const bridgeOptions = z.strictObject({
   queue: count(0)
     .default(1000)
     .meta({ description: 'How many calls and new scopes may wait for a thread; more are refused.' }),
-  timeout: duration()
+  timeout: timeout()
     .prefault('30s')
     .meta({ description: 'How long blocking code may take for one event or call, such as 30s.' }),
-  grace: duration()
+  grace: timeout()
     .prefault('1s')
     .meta({ description: 'How long it may then take to stop, before its thread is ended.' }),
 })

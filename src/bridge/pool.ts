@@ -4,6 +4,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import type { Log } from '../asgi/context.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
 import { silentLog } from '../runtime/log.ts'
+import { once } from '../runtime/options.ts'
 import { thrown } from './envelope.ts'
 import { Lanes, type Lane, type Need } from './lanes.ts'
 import { decodeFields, logTo } from './log.ts'
@@ -72,7 +73,7 @@ export class BridgePool implements AsyncDisposable {
 
   /** Every setting has a default. */
   constructor(options: Partial<BridgeOptions> = {}, log: Log = silentLog) {
-    this.options = Object.freeze({ ...bridgeOptions.parse({}), ...options })
+    this.options = Object.freeze({ ...bridgeOptions.parse({}, once), ...options })
     this.log = log
     const { threads = defaultThreads(), timeout: patience, memory, grace } = this.options
     this.#lanes = new Lanes(

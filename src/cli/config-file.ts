@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { formatDiagnostic, type Diagnostic } from '../config/diagnostics.ts'
-import { loadConfig, readConfig, type LoadOptions, type LoadResult, type ReadResult } from '../config/load.ts'
+import type { LoadOptions, LoadResult, ReadResult } from '../config/load.ts'
 import { exitCodes, type ExitCode, type Parts } from './parts.ts'
 
 const usual = ['gateway.yaml', path.join('config', 'gateway.yaml')]
@@ -18,13 +18,18 @@ export function configFile(parts: Parts, named: string | undefined): string {
 
 /** Loads the file and everything that it names. */
 export async function load(parts: Parts, named: string | undefined): Promise<LoadResult> {
+  const { loadConfig } = await loading()
   return await loadConfig(configFile(parts, named), await options(parts))
 }
 
 /** Reads the file without loading a handler. */
 export async function read(parts: Parts, named: string | undefined): Promise<ReadResult> {
+  const { readConfig } = await loading()
   return await readConfig(configFile(parts, named), await options(parts))
 }
+
+/** Not for whoever only asks for help. */
+const loading = () => import('../config/load.ts')
 
 async function options(parts: Parts): Promise<LoadOptions> {
   const { environment, folder } = parts

@@ -20,7 +20,7 @@ export interface OpenedJournals {
 export async function openJournals(data: string): Promise<OpenedJournals> {
   await using opened = new AsyncDisposableStack()
   const accesses = new Map<number, JournalAccess>()
-  for (const number of await journalNumbers(data)) {
+  for (const number of journalNumbers(data)) {
     // One after the other: they are few.
     accesses.set(number, opened.use(await access(journalFolder(data, number))))
   }

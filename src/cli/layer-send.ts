@@ -5,13 +5,12 @@ import type { Event } from '../asgi/protocol.ts'
 import type { Settings } from '../config/settings.ts'
 import { checkName } from '../layers/names.ts'
 import { reason } from '../runtime/errors.ts'
-import { addressText, duration } from '../runtime/options.ts'
+import { addressText, timeout } from '../runtime/options.ts'
 import { parseMessage } from '../server/message-text.ts'
 import { postTo } from './admin-client.ts'
 import { configFile, configHelp, read, refuse } from './config-file.ts'
 import { explained } from './connection.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
-import { withRedis } from './redis-client.ts'
 import { channel, group, type Receiver } from './receivers.ts'
 
 const defaultTimeout = '10s'
@@ -64,7 +63,7 @@ function defineSender(
 
 async function sendOne(parts: Parts, receiver: Receiver, given: Given): Promise<ExitCode> {
   const { output } = parts
-  const limit = duration().safeParse(given.timeout)
+  const limit = timeout().safeParse(given.timeout)
   if (!limit.success) {
     output.error(`--timeout: ${limit.error.issues[0]?.message ?? 'expected a duration'}`)
     return exitCodes.usage
@@ -116,8 +115,10 @@ async function sent(
   { name, text, message }: Given & { readonly message: Event },
   { settings: { layer, admin }, base, signal }: Way,
 ): Promise<string> {
-  if (layer.kind === 'redis')
+  if (layer.kind === 'redis') {
+    const { withRedis } = await import('./redis-client.ts')
     return await withRedis(layer, { base, signal }, (opened) => receiver.send(opened, name, message))
+  }
   if (!admin) throw new TypeError('what is out of reach was refused before')
   return receiver.told(name, await postTo(admin, `/${receiver.kind}s/${encodeURIComponent(name)}`, text, signal))
 }

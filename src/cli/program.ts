@@ -12,6 +12,11 @@ interface Entry {
 
 /** In the order in which the help lists them. Only the one that is called is loaded; for the list of all, all are. */
 const commands: readonly Entry[] = [
+  {
+    name: 'init',
+    summary: 'write a first YAML and a first handler',
+    load: async () => (await import('./init.ts')).defineInit,
+  },
   { name: 'serve', summary: 'run the gateway', load: async () => (await import('./serve.ts')).defineServe },
   { name: 'worker', summary: 'serve named channels', load: async () => (await import('./worker.ts')).defineWorker },
   {
@@ -84,7 +89,8 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
     )
   // `help serve` names one as well.
   const named = new Set(arguments_)
-  const isList = !commands.some(({ name }) => named.has(name))
+  const isVersion = named.has('--version') || named.has('-V')
+  const isList = !isVersion && !commands.some(({ name }) => named.has(name))
   try {
     for (const { name, summary, load } of commands) {
       const command = program.command(name).summary(summary)

@@ -61,7 +61,6 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   const written = await createLog({ level: config.log.level, pretty: parts.pretty })
   const log = count > 1 ? written.child({ process: number }) : written
   signals.surviveErrors(log)
-  boundYoungGeneration()
   const reloadable = new Reloadable(loaded.config, log)
   // Closed last: what is in hand when the gateway closes may still need its threads, and the journal.
   await using last = new AsyncDisposableStack()
@@ -78,7 +77,7 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
     return reloaded
   }
   try {
-    // The packages of the protocols are loaded while the journal's thread starts.
+    // The journal first: its thread starts while the packages of the protocols are loaded.
     const place = { process: number, processes: count }
     const [journal] = await Promise.all([openJournal({ ...config, ...place }, log), loadAdapters(parts, config)])
     last.use(journal)
@@ -97,7 +96,9 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   flushCompileCache()
   const channels = config.workers.map(({ channel }) => channel)
   log.info({ file: config.file, listening: gateway.listeners.flatMap(({ urls }) => urls), channels }, 'serving')
-  if (config.blocking.length > 0) void bridge.prepare(config.blocking)
+  const prepared = config.blocking.length > 0 ? bridge.prepare(config.blocking) : Promise.resolve()
+  // Only now: it sets a flag of V8, which takes nothing from the cache that was compiled under other flags.
+  void prepared.then(boundYoungGeneration)
   const signal = await signals.first
   log.info({ signal }, 'closing: open scopes may finish, a second signal ends at once')
   const clean = await gateway.close()

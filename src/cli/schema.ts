@@ -1,6 +1,5 @@
 /** `signalbox schema`: the JSON Schema of the YAML. */
 import type { Command } from 'commander'
-import { jsonSchema } from '../config/json-schema.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
 export function defineSchema(command: Command, parts: Parts, run: Run): void {
@@ -11,6 +10,7 @@ export function defineSchema(command: Command, parts: Parts, run: Run): void {
 }
 
 async function schema(parts: Parts): Promise<ExitCode> {
+  const { jsonSchema } = await import('../config/json-schema.ts')
   parts.output.out(JSON.stringify(jsonSchema(await parts.loadRegistry()), null, 2))
   return exitCodes.ok
 }

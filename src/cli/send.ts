@@ -1,8 +1,8 @@
 /** `signalbox send`: plays a client of any protocol against a running gateway. */
 import { Option, type Command } from 'commander'
-import type { ProtocolDefinition } from '../asgi/definition.ts'
+import type { ClientTarget, ProtocolDefinition } from '../asgi/definition.ts'
 import { hasCode } from '../runtime/errors.ts'
-import { duration } from '../runtime/options.ts'
+import { timeout } from '../runtime/options.ts'
 import { configFile, configHelp, read, refuse } from './config-file.ts'
 import { explained } from './connection.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
@@ -70,7 +70,7 @@ function addProtocol(
 async function sendOne(parts: Parts, definition: ProtocolDefinition, message: Message): Promise<ExitCode> {
   const { output } = parts
   const { name } = definition
-  const limit = duration().safeParse(message.timeout)
+  const limit = timeout().safeParse(message.timeout)
   if (!limit.success) {
     output.error(`--timeout: ${limit.error.issues[0]?.message ?? 'expected a duration'}`)
     return exitCodes.usage
@@ -82,15 +82,25 @@ async function sendOne(parts: Parts, definition: ProtocolDefinition, message: Me
     output.error(`${file}: nothing listens for ${name}, expected it under listen`)
     return exitCodes.config
   }
-  const signal = AbortSignal.timeout(limit.data)
+  const late = new AbortController()
+  const { signal } = late
+  const timer = setTimeout(() => late.abort(), limit.data)
   try {
     const { client } = await definition.loadClient()
-    const target = { options: settings.listen[name], http: settings.http, signal }
+    const target: ClientTarget = {
+      options: settings.listen[name],
+      http: settings.http,
+      signal,
+      print: (text) => output.out(text),
+      answered: () => clearTimeout(timer),
+    }
     const { positive, text } = await client.send(message.given, message.options, target)
-    output.out(text)
+    if (text !== '') output.out(text)
     return positive ? exitCodes.ok : exitCodes.failed
   } catch (error) {
     output.error(signal.aborted ? `no answer within ${message.timeout}` : `${name}: ${explained(error)}`)
     return hasCode(error, 'bad_address') ? exitCodes.usage : exitCodes.failed
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -1,7 +1,7 @@
 /** `signalbox stats`: what a running gateway has counted, once or again and again. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { duration } from '../runtime/options.ts'
+import { timeout } from '../runtime/options.ts'
 import type { Stats } from '../server/stats.ts'
 import { askAdmin } from './admin-client.ts'
 import { configArgument, configFile, configHelp, read, refuse } from './config-file.ts'
@@ -33,7 +33,7 @@ export function defineStats(command: Command, parts: Parts, run: Run): void {
 
 async function stats(parts: Parts, named: string | undefined, options: Options): Promise<ExitCode> {
   const { output } = parts
-  const interval = duration().safeParse(options.interval)
+  const interval = timeout().safeParse(options.interval)
   if (!interval.success) {
     output.error(`--interval: ${interval.error.issues[0]?.message ?? 'expected a duration'}`)
     return exitCodes.usage

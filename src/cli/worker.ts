@@ -5,8 +5,7 @@ import type { LoadResult } from '../config/load.ts'
 import { channelsNamed, concurrency, isServed, unserved } from '../config/workers.ts'
 import { configFile, configHelp } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
-import { runGateway } from './run-gateway.ts'
-import { workersText } from './serve.ts'
+import { runAs, workersText } from './serve.ts'
 
 interface Options {
   readonly config?: string
@@ -51,7 +50,7 @@ async function worker(parts: Parts, names: readonly string[], options: Options):
     return exitCodes.usage
   }
   const title = `signalbox ${parts.version} works on`
-  return await runGateway(parts, order.config, {
+  return await runAs(parts, order.config, {
     take: (config, loaded) => take(parts, order, { ...loaded, config }),
     serving: (_, { workers }) => parts.output.out(`${title} ${workersText(workers)}`),
   })

@@ -1,6 +1,7 @@
 /** The one rule of the application grammar: a reference, or a map with one key that names a router or a middleware. */
 import type { RouterDefinition } from '../asgi/router.ts'
 import type { MiddlewareDefinition } from '../middleware/definition.ts'
+import { once } from '../runtime/options.ts'
 import type { Path, Report } from './diagnostics.ts'
 import { readMatcher } from './matcher.ts'
 import { found, plain, type ConfigNode, type Entry, type MapNode } from './nodes.ts'
@@ -159,7 +160,7 @@ export class ApplicationReader {
     if (node.kind !== 'map') return this.#error(node.offset, path, `found ${found(node)}, expected a map with app`)
     const app = this.#app(node, path, protocols)
     const settings: MapNode = { ...node, entries: new Map([...node.entries].filter(([key]) => key !== 'app')) }
-    const parsed = definition.options.safeParse(plain(settings))
+    const parsed = definition.options.safeParse(plain(settings), once)
     if (parsed.success) {
       const refusal = refusalOf(definition, parsed.data, { protocols, registry: this.#registry })
       if (refusal !== undefined) return this.#error(keyOffset, path, refusal)

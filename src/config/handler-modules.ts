@@ -1,5 +1,5 @@
 /** The modules of handlers: which of them have changed since they were loaded, so that those are loaded again and no others. */
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createRequire, registerHooks, type ResolveHookContext } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -120,9 +120,7 @@ export const handlerModules = new HandlerModules()
 /** Empty for a file that is gone. */
 function hashOf(url: string): string {
   try {
-    return createHash('sha256')
-      .update(readFileSync(fileURLToPath(url)))
-      .digest('base64')
+    return digest('sha256', readFileSync(fileURLToPath(url)), 'base64')
   } catch {
     return ''
   }

@@ -1,16 +1,13 @@
 /** What every channel layer can be told: how much may wait, for how long, and what becomes of work that failed. */
 import { z } from 'zod'
-import { count, duration, size } from '../runtime/options.ts'
-
-/** A timer can wait no longer. */
-const longest = 2 ** 31 - 1
+import { count, duration, longestTimer, size } from '../runtime/options.ts'
 
 /** For what a timer is set to. */
 export const timer = (standard: string, least: string) => {
   const from = duration().parse(least)
   return duration()
     .prefault(standard)
-    .refine((value) => value >= from && value <= longest, { error: `expected ${least} to 24d` })
+    .refine((value) => value >= from && value <= longestTimer, { error: `expected ${least} to 24d` })
 }
 
 const pattern = () =>

@@ -1,7 +1,7 @@
 /** `listen`: which protocols are served, and their options as their own schemas parse them. */
 import { z } from 'zod'
 import type { ProtocolDefinition } from '../asgi/definition.ts'
-import { tlsFiles } from '../runtime/options.ts'
+import { once, tlsFiles } from '../runtime/options.ts'
 import type { SharedListener } from './config.ts'
 import type { Report } from './diagnostics.ts'
 import { checkPemFile } from './files.ts'
@@ -79,7 +79,7 @@ export class ListenReader {
     const empty = written.kind === 'scalar' && written.value === null
     const given: ConfigNode = empty ? { kind: 'map', offset: written.offset, entries: new Map() } : written
     const node = withoutNothing(this.#report, given, place)
-    const parsed = definition.options.safeParse(plain(node))
+    const parsed = definition.options.safeParse(plain(node), once)
     if (!parsed.success) {
       reportIssues(this.#report, parsed.error.issues, { node, path: place, schema: definition.options })
       return undefined
@@ -89,7 +89,7 @@ export class ListenReader {
   }
 
   #checkFiles(options: unknown, node: ConfigNode, place: readonly string[]): void {
-    const { success, data } = z.object({ tls: tlsFiles() }).safeParse(options)
+    const { success, data } = z.object({ tls: tlsFiles() }).safeParse(options, once)
     if (!success) return
     for (const key of ['cert', 'key'] as const) {
       checkPemFile(this.#report, this.#base, data.tls[key], { node, path: place, setting: ['tls', key] })
@@ -101,7 +101,7 @@ export class ListenReader {
     for (const { protocol, offset, path: place } of (plan && protocolTypes(plan)?.branches) ?? []) {
       const definition = this.#definitions.find(({ name }) => name === protocol)
       if (!definition || node.entries.has(protocol)) continue
-      const parsed = definition.options.safeParse({})
+      const parsed = definition.options.safeParse({}, once)
       if (parsed.success && ridesAlong(parsed.data) && node.entries.has(sharedName)) listen[protocol] = parsed.data
       else
         this.#report.error(
@@ -124,7 +124,7 @@ export class ListenReader {
 
   #shared(listen: Readonly<Record<string, unknown>>): SharedListener {
     if (isShared(listen[sharedName])) return listen[sharedName]
-    const parsed = this.#definitions.find(({ name }) => name === sharedName)?.options.safeParse({})
+    const parsed = this.#definitions.find(({ name }) => name === sharedName)?.options.safeParse({}, once)
     return parsed?.success && isShared(parsed.data) ? parsed.data : defaultShared
   }
 

@@ -1,6 +1,7 @@
 /** What a rule matches on -> a matcher, or the mistakes in it. */
 import type { Matcher, RouterDefinition, RuleKey } from '../asgi/router.ts'
 import { reason } from '../runtime/errors.ts'
+import { once } from '../runtime/options.ts'
 import type { Path, Report } from './diagnostics.ts'
 import { found, plain, type ConfigNode, type MapNode } from './nodes.ts'
 import { ruleSettings } from './rule-settings.ts'
@@ -40,7 +41,7 @@ export function readMatcher(
 function compile(report: Report, key: RuleKey, node: ConfigNode, path: Path): Matcher | undefined {
   if (node.kind === 'broken') return undefined
   const hidden = node.kind === 'scalar' && node.hidden
-  const parsed = key.schema.safeParse(plain(node))
+  const parsed = key.schema.safeParse(plain(node), once)
   if (!parsed.success) {
     const sentence = parsed.error.issues.every(({ message }) => /^(?:found|expected) /.test(message))
     const unquoted = node.kind === 'scalar' && node.value !== null && typeof node.value !== 'string'

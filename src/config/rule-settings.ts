@@ -3,6 +3,7 @@ import { z, type ZodType } from 'zod'
 import type { MiddlewareDefinition } from '../middleware/definition.ts'
 import { deliveryDefinition, deliveryModes, deliveryOptions } from '../middleware/delivery.ts'
 import { timeoutDefinition, timeoutOptions } from '../middleware/timeout.ts'
+import { once } from '../runtime/options.ts'
 import type { Path, Report } from './diagnostics.ts'
 import { plain, type MapNode } from './nodes.ts'
 import type { Plan } from './plan.ts'
@@ -51,7 +52,7 @@ function withSetting(report: Report, app: Plan, rule: Rule, setting: RuleSetting
   const { value: node, keyOffset: offset } = entry
   if (node.kind === 'broken') return undefined
   const path = [...rule.path, key]
-  const parsed = schema.safeParse(plain(node))
+  const parsed = schema.safeParse(plain(node), once)
   if (!parsed.success) {
     reportIssues(report, parsed.error.issues, { node, path, schema })
     return undefined

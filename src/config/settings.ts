@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { bridgeOptions } from '../bridge/options.ts'
 import { journalOptions } from '../journal/options.ts'
-import { duration } from '../runtime/options.ts'
+import { once, timeout } from '../runtime/options.ts'
 import { adminSchema } from './admin.ts'
 import { logLevels } from './config.ts'
 import type { Path, Report } from './diagnostics.ts'
@@ -44,10 +44,10 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The log, on standard error.' }),
-  closeTimeout: duration()
+  closeTimeout: timeout()
     .prefault('5s')
     .meta({ description: 'How long an application may go on after its scope ended, such as 5s.' }),
-  drainTimeout: duration()
+  drainTimeout: timeout()
     .prefault('10s')
     .meta({ description: 'How long open scopes may take when the gateway closes, such as 10s; then they are cut.' }),
   application: z.unknown().optional().meta({ description: 'What gets the events.' }),
@@ -62,7 +62,7 @@ export function readSettings(report: Report, root: MapNode): Settings | undefine
   for (const key of ['listen', 'application']) {
     if (!root.entries.has(key)) report.error(root.offset, [key], `found no ${key}, expected it at the top of the file`)
   }
-  const parsed = settingsSchema.safeParse(plain(node))
+  const parsed = settingsSchema.safeParse(plain(node), once)
   if (parsed.success) return parsed.data
   reportIssues(report, parsed.error.issues, { node, path: [], schema: settingsSchema })
   return undefined

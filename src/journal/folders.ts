@@ -1,5 +1,5 @@
 /** Where the journals of a data folder are: that of the first process in the folder itself, those of the others below it. */
-import { readdir } from 'node:fs/promises'
+import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { hasCode } from '../runtime/errors.ts'
 
@@ -9,8 +9,8 @@ export function journalFolder(data: string, number = 1): string {
 }
 
 /** The numbers of the processes that have a journal there, or left one, in order; the first is always among them. */
-export async function journalNumbers(data: string): Promise<readonly number[]> {
-  const names = await namesIn(data)
+export function journalNumbers(data: string): readonly number[] {
+  const names = namesIn(data)
   const others = names.flatMap((name) => {
     const number = Number(/^process-([1-9]\d{0,3})$/.exec(name)?.[1] ?? 0)
     return number > 1 ? [number] : []
@@ -18,9 +18,9 @@ export async function journalNumbers(data: string): Promise<readonly number[]> {
   return [1, ...others.toSorted((a, b) => a - b)]
 }
 
-async function namesIn(folder: string): Promise<readonly string[]> {
+function namesIn(folder: string): readonly string[] {
   try {
-    return await readdir(folder)
+    return readdirSync(folder)
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return []
     throw error

@@ -3,11 +3,11 @@ import { z } from 'zod'
 import type { Context } from '../asgi/context.ts'
 import type { Application } from '../asgi/protocol.ts'
 import { SignalboxError } from '../runtime/errors.ts'
-import { duration } from '../runtime/options.ts'
+import { timeout as timeLimit } from '../runtime/options.ts'
 import type { MiddlewareDefinition } from './definition.ts'
 
 export const timeoutOptions = z.strictObject({
-  after: duration().meta({ description: 'how long an application may work on one event, such as 5s' }),
+  after: timeLimit().meta({ description: 'how long an application may work on one event, such as 5s' }),
 })
 
 /**

@@ -2,6 +2,9 @@
 import { z } from 'zod'
 import type { ListenAddress } from '../asgi/adapter.ts'
 
+/** For what is checked once: zod else compiles a schema at its first use, which takes longer than that use. */
+export const once = { jitless: true } as const
+
 const sizeUnits: Readonly<Record<string, number>> = {
   B: 1,
   KB: 1e3,
@@ -32,6 +35,12 @@ export const size = () => quantity(sizeUnits, 'a size with its unit, such as 25M
 
 /** A length of time: `500ms`, `30s`, `5m`, `2h`, `7d`. Parsed to milliseconds. */
 export const duration = () => quantity(durationUnits, 'a duration with its unit, such as 500ms, 30s or 5m')
+
+/** Node's longest timer, in milliseconds: one that is set to more is over at once. */
+export const longestTimer = 2 ** 31 - 1
+
+/** A length of time that a timer waits for, which is at most 24 days. Parsed to milliseconds. */
+export const timeout = () => duration().refine((value) => value <= longestTimer, { error: 'expected at most 24d' })
 
 /** A whole number from `min` up; text is taken too, because a value from the environment is text. */
 export const count = (min = 0, max: number = Number.MAX_SAFE_INTEGER) => z.coerce.number().int().min(min).max(max)

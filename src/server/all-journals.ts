@@ -34,7 +34,7 @@ export class AllJournalsDesk implements Desk {
   /** Sums. */
   async counts(): Promise<object> {
     const signal = AbortSignal.timeout(patience)
-    const all = (await this.#numbers()).map(async (number) => {
+    const all = this.#numbers().map(async (number) => {
       if (number === this.#family.number) return await this.#own.counts()
       return await this.#heard(number, () =>
         askControl<Tally & { readonly bytes: number }>(this.#folder(number), '/journal', { signal }),
@@ -51,12 +51,12 @@ export class AllJournalsDesk implements Desk {
 
   async list(question: unknown): Promise<object> {
     const { before, ...rest } = parsed(listQuestion, question)
-    return await (await this.#journals()).list(rest, before)
+    return await this.#journals().list(rest, before)
   }
 
   async show(question: unknown): Promise<object> {
     const { id, reveal } = parsed(showQuestion, question)
-    return await (await this.#journals()).show(id, reveal)
+    return await this.#journals().show(id, reveal)
   }
 
   retry(question: unknown): Promise<object> {
@@ -69,20 +69,20 @@ export class AllJournalsDesk implements Desk {
 
   async #touch(act: 'retry' | 'discard', question: unknown): Promise<object> {
     const { ids, ...filter } = parsed(selection, question)
-    const journals = await this.#journals()
+    const journals = this.#journals()
     return await (ids ? journals.touch(act, ids) : journals.touchAll(act, filter))
   }
 
   /** Of the processes that there are, and of those that left one. */
-  async #numbers(): Promise<readonly number[]> {
+  #numbers(): readonly number[] {
     const { data, count } = this.#family
     const there = Array.from({ length: count }, (_, index) => index + 1)
-    const left = (await journalNumbers(data)).filter((number) => number > count)
+    const left = journalNumbers(data).filter((number) => number > count)
     return [...there, ...left]
   }
 
-  async #journals(): Promise<Journals> {
-    const accesses = (await this.#numbers()).map((number) => [number, this.#access(number)] as const)
+  #journals(): Journals {
+    const accesses = this.#numbers().map((number) => [number, this.#access(number)] as const)
     return new Journals(new Map(accesses))
   }
 

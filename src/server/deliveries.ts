@@ -13,6 +13,7 @@ import { Journal } from '../journal/journal.ts'
 import { journalOptions, type JournalOptions } from '../journal/options.ts'
 import type { DeadLetter } from '../layers/limits.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
+import { once } from '../runtime/options.ts'
 import { whenSettled } from '../runtime/settled.ts'
 import { unrouted } from '../runtime/unrouted.ts'
 
@@ -42,10 +43,10 @@ export async function openJournal(
 ): Promise<Journal | undefined> {
   if (Object.keys(listen).length === 0) return undefined
   // What other processes left knows events too.
-  const isAlone = processes === 1 && (await journalNumbers(data)).length === 1
+  const isAlone = processes === 1 && journalNumbers(data).length === 1
   const sibling = isAlone ? undefined : { data, number }
   return await Journal.open(
-    { folder: journalFolder(data, number), sibling, ...journalOptions.parse({}), ...journal },
+    { folder: journalFolder(data, number), sibling, ...journalOptions.parse({}, once), ...journal },
     log,
   )
 }
@@ -60,11 +61,11 @@ export async function openLeftJournals(
   log: Log,
 ): Promise<readonly LeftJournal[]> {
   const left: LeftJournal[] = []
-  for (const number of await journalNumbers(data)) {
+  for (const number of journalNumbers(data)) {
     if (number <= processes) continue
     const folder = journalFolder(data, number)
     try {
-      const settings = { ...journalOptions.parse({}), ...journal }
+      const settings = { ...journalOptions.parse({}, once), ...journal }
       const opened = await Journal.open({ folder, sibling: { data, number }, ...settings }, log)
       const { waiting, dead } = await opened.counts()
       if (waiting + dead === 0) {

@@ -19,7 +19,7 @@ import { Chain } from '../runtime/chain.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
 import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
-import { addressText } from '../runtime/options.ts'
+import { addressText, once } from '../runtime/options.ts'
 import { routeOf } from '../runtime/route.ts'
 import { Tallies } from '../runtime/tally.ts'
 import type { Administration } from './administration.ts'
@@ -84,7 +84,7 @@ export class Gateway implements AsyncDisposable {
    * @throws SignalboxError `lifespan_failed`, `listen_failed`; what was opened until then is closed again.
    */
   static async start(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
-    await makeDataFolder(options.data)
+    makeDataFolder(options.data)
     const own = parts.journal ? undefined : await openJournal(options, parts.log)
     const gateway = new Gateway(options, parts, own)
     try {
@@ -107,7 +107,7 @@ export class Gateway implements AsyncDisposable {
       left: (parts.left ?? []).map(({ journal }) => journal),
       layer: parts.layer,
       log: parts.log,
-      options: options.journal ?? journalOptions.parse({}),
+      options: options.journal ?? journalOptions.parse({}, once),
       resolve: (scope) => this.#resolve(scope),
       listener: (protocol) => this.#started.get(protocol),
     })

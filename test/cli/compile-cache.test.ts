@@ -1,6 +1,6 @@
 /** What one start has compiled is kept for the next, where the operator's own files are. */
 import { expect, test } from '@jest/globals'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Running, realMain, run } from '../support/child.ts'
@@ -66,4 +66,53 @@ test('a gateway that is killed has kept it', async () => {
     await gateway.ended()
   }
   expect((await readdir(cache, { recursive: true })).length).toBeGreaterThan(100)
+})
+
+/** Has the collector's youngest space grow, while the gateway starts, to where `serve` is to bound it. */
+const fillsMemory = `
+import { PerformanceObserver } from 'node:perf_hooks'
+import { getHeapSpaceStatistics } from 'node:v8'
+const young = () => getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_size
+export async function lifespan(scope, receive, send) {
+  await receive()
+  if (process.env.FILL) {
+    const seen = Promise.withResolvers()
+    new PerformanceObserver(() => young() >= 32 * 1024 * 1024 && seen.resolve()).observe({ entryTypes: ['gc'] })
+    const kept = []
+    const filling = setInterval(() => kept.push(Array.from({ length: 1e5 }, (_, index) => ({ index }))), 1)
+    await seen.promise
+    clearInterval(filling)
+  }
+  await send({ type: 'lifespan.startup.complete' })
+  await receive()
+}
+`
+
+/** When each file in a folder was written. */
+async function timesIn(folder: string): Promise<ReadonlyMap<string, number>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name))
+  return new Map(await Promise.all(files.map(async (file) => [file, (await stat(file)).mtimeMs] as const)))
+}
+
+test('a second start takes all that the first has compiled, however much memory the first took', async () => {
+  await using place = await site(fillsMemory)
+  const { folder, cache } = place
+  const yaml =
+    'listen: { http: { address: 127.0.0.1:0 }, mqtt: { address: 127.0.0.1:0 } }\n' +
+    'application: { ProtocolTypeRouter: { http: ./site.mjs#site, mqtt: ./site.mjs#site, lifespan: ./site.mjs#lifespan } }\n'
+  await writeFile(path.join(folder, 'gateway.yaml'), yaml)
+  const start = async (environment: Readonly<Record<string, string>>) => {
+    await using gateway = new Running(realMain, ['serve'], {
+      folder,
+      environment: { XDG_CACHE_HOME: cache, ...environment },
+    })
+    await gateway.sees('error', /"serving"/)
+    gateway.kill('SIGKILL')
+    await gateway.ended()
+    return await timesIn(cache)
+  }
+  const first = await start({ FILL: '1' })
+  const second = await start({})
+  expect(Array.from(first).filter(([file, time]) => second.get(file) !== time)).toEqual([])
 })

@@ -67,11 +67,12 @@ describe('with the memory layer', () => {
   })
 
   test('while no gateway runs', async () => {
-    await using place = await folderWith(`admin: { address: 127.0.0.1:${await freePort()} }`)
+    const address = `127.0.0.1:${await freePort()}`
+    await using place = await folderWith(`admin: { address: ${address} }`)
     expect(await send(place, 'group', 'send', 'chat', message)).toEqual({
       code: 1,
       out: '',
-      error: 'the connection is refused: is the gateway running?\n',
+      error: `the connection to ${address} is refused: is the gateway running?\n`,
     })
   })
 })

@@ -201,8 +201,10 @@ describe('the store', () => {
     expect(() => storeOf({ state: { data: path.join(data, 'file') } })).toThrow('EEXIST')
     const database = new DatabaseSync(path.join(data, 'sample.sqlite'))
     database.exec('PRAGMA user_version = 99')
-    database.close()
     expect(() => new Store(data)).toThrow('it has version 99')
+    // It holds nothing of the file then.
+    database.exec('PRAGMA user_version = 1')
+    database.close()
   })
 
   describe("is open from the gateway's start to its end", () => {
