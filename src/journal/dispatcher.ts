@@ -1,6 +1,5 @@
 /** Delivers what is in the journal: in order within a lane, a bounded number at once, and again after a failure. */
 import type { Accepted, DeliveryJournal, Depositor, NewRecord } from '../asgi/delivery.ts'
-import { settled } from '../runtime/settled.ts'
 import { Attempts, type AttemptsParts, type Next } from './attempts.ts'
 import { Backlog } from './backlog.ts'
 import { bury } from './bury.ts'
@@ -59,8 +58,6 @@ export class Dispatcher implements JournalWatcher {
   readonly #backlog: Backlog
   readonly #queues: Queues
   readonly #waiters = new Map<number, PromiseWithResolvers<void>>()
-  /** Those of this turn of the event loop. */
-  #fresh: Entry[] = []
   #stopped = false
   #idle: PromiseWithResolvers<void> | undefined
   /** Up to here everything was there before this process. */
@@ -108,7 +105,7 @@ export class Dispatcher implements JournalWatcher {
   of(protocol: string): DeliveryJournal {
     const places = new Places(protocol, this.#turns)
     return {
-      accept: (records) => this.#accept(places, records),
+      accept: async (records) => this.#accept(places, records),
       put: (record, depositor) => this.#put(places, record, depositor),
       bury: (record, error) => bury(this.#parts, record, { placing: places.find(record), error }),
       attempted: (id) => this.#attempted(id),
@@ -178,20 +175,16 @@ export class Dispatcher implements JournalWatcher {
   }
 
   #accept(places: Places, records: readonly NewRecord[]): Promise<readonly Accepted[]> {
-    try {
-      const encoded: EncodedRecord[] = []
-      const entries = records.map((record) => {
-        const place = places.find(record)
-        const bytes = encode(record, place)
-        encoded.push(bytes)
-        return this.#entryOf(record, place, bytes)
-      })
-      const deposits = new Deposits(entries, this.#take)
-      this.#parts.journal.store(encoded, deposits)
-      return deposits.accepted
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    const encoded: EncodedRecord[] = []
+    const entries = records.map((record) => {
+      const place = places.find(record)
+      const bytes = encode(record, place)
+      encoded.push(bytes)
+      return this.#entryOf(record, place, bytes)
+    })
+    const deposits = new Deposits(entries, this.#take)
+    this.#parts.journal.store(encoded, deposits)
+    return deposits.accepted
   }
 
   #put(places: Places, record: NewRecord, depositor: Depositor): void {
@@ -224,14 +217,7 @@ export class Dispatcher implements JournalWatcher {
   #add(entry: Entry): void {
     if (!this.#queues.enter(entry)) return
     this.#entries.set(entry.id, entry)
-    // Answers leave at the end of this turn. Behind them, so that no sender waits for what the handlers of others do.
-    if (this.#fresh.push(entry) === 1) void settled.then(() => process.nextTick(setImmediate, this.#addFresh))
-  }
-
-  readonly #addFresh = (): void => {
-    const fresh = this.#fresh
-    this.#fresh = []
-    for (const entry of fresh) this.#turns.add(entry)
+    this.#turns.add(entry)
   }
 
   #over(entry: Entry, next: Next): void {

@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { reason } from '../runtime/errors.ts'
+import { makeFolder } from '../runtime/make-folder.ts'
 import { takeOverKeys } from './keys.ts'
 import { busyTimeout, resultCode } from './sqlite.ts'
 
@@ -181,7 +182,7 @@ function isDamage(error: unknown): boolean {
 }
 
 function begin(file: string): DatabaseSync {
-  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+  makeFolder(path.dirname(file))
   // SQLite gives its other files the mode of this one.
   fs.closeSync(fs.openSync(file, 'wx', 0o600))
   const database = new DatabaseSync(file, { timeout: busyTimeout })

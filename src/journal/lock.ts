@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { SignalboxError, reason } from '../runtime/errors.ts'
+import { makeFolder } from '../runtime/make-folder.ts'
 import { resultCode } from './sqlite.ts'
 
 /** SQLITE_BUSY */
@@ -23,7 +24,7 @@ export class FolderLock implements Disposable {
     const pidFile = path.join(folder, 'journal.pid')
     let database: DatabaseSync | undefined
     try {
-      fs.mkdirSync(folder, { recursive: true, mode: 0o700 }) // what came in is nobody else's to read
+      makeFolder(folder)
       database = new DatabaseSync(file, { timeout: 0 })
       database.exec('BEGIN EXCLUSIVE')
       fs.writeFileSync(pidFile, `${process.pid}\n`)

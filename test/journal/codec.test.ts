@@ -113,6 +113,16 @@ test('a scope is encoded once, and its client is the peer', () => {
   expect(encode({ direction: 'out', scope: { ...scope, client: null }, event: { type: 'a.b' } }, placing).peer).toBe('')
 })
 
+test.each([
+  [{ sender: 'ann@example.org', client: ['192.0.2.7', 25] }, 'ann@example.org'],
+  [{ sender: '', client: ['192.0.2.7', 25] }, '<>'],
+  [{ from: '+14155550100' }, '+14155550100'],
+  [{ clientId: 'sensor-1' }, 'sensor-1'],
+])('who sent %j is the peer, as the protocol names it: %s', (fields, peer) => {
+  const given = { ...scope, ...fields } as typeof scope
+  expect(encode({ direction: 'in', scope: given, event: { type: 'a.b' } }, placing).peer).toBe(peer)
+})
+
 test('what an event without a payload says again is encoded once for its scope', () => {
   const event = { type: 'email.message' }
   const encoded = () => encode({ direction: 'in', scope, event }, placing)

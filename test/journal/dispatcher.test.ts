@@ -29,30 +29,6 @@ test('what is accepted is delivered as it was, with what only this process has o
   expect(await counts(process)).toEqual({ accepted: 1, handled: 1, waiting: 0, dead: 0 })
 })
 
-test('whoever waits to hear that it is stored can say so before the handler begins', async () => {
-  const order: string[] = []
-  const { promise: begun, resolve, reject } = Promise.withResolvers<void>()
-  const process = await start(newFolder(), async () => resolve(void order.push('handler')))
-  const stored = () => setImmediate(() => order.push('answer'))
-  process.dispatcher.of('toy').put(record('one'), { stored, refused: reject })
-  await begun
-  expect(order).toEqual(['answer', 'handler'])
-})
-
-test('what is stored and has not begun when it stops is left for the next process', async () => {
-  const folder = newFolder()
-  const attempts = new Attempts()
-  const first = await start(folder, attempts.deliver)
-  await first.accept(record('one'))
-  first.dispatcher.stop()
-  await first.dispatcher.close(AbortSignal.abort())
-  await first.leave()
-  expect(attempts.texts).toEqual([])
-  await start(folder, attempts.deliver)
-  await attempts.count(1)
-  expect(attempts.begun[0]?.record).toMatchObject({ attempt: 1, redelivered: true })
-})
-
 test('however many of one lane are over as soon as they begin, each is handled once and in order', async () => {
   const texts: string[] = []
   const { promise: begun, resolve: hold } = Promise.withResolvers<AttemptSettled>()
