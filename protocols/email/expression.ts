@@ -1,18 +1,5 @@
-/** Regular expressions on addresses, taken apart far enough to warn about an open end and to refuse a runaway one. */
-
-/** One thing that matches, and how often. `max` is Infinity for `*`, `+` and `{n,}`. */
-interface Item {
-  readonly atom: Atom
-  readonly min: number
-  readonly max: number
-}
-type Atom =
-  | { readonly kind: 'char'; readonly source: string; readonly char: string }
-  | { readonly kind: 'any' }
-  | { readonly kind: 'class'; readonly source: string }
-  | { readonly kind: 'group'; readonly alternatives: readonly Sequence[] }
-  | { readonly kind: 'start' | 'end' | 'assertion' }
-type Sequence = readonly Item[]
+/** Regular expressions on addresses, taken apart far enough to warn about an open end. */
+import { readExpression, type Atom, type Sequence } from '../../src/routing/expression.ts'
 
 /** What an expression says about the addresses it takes. */
 export interface Expression {
@@ -24,89 +11,15 @@ export interface Expression {
   readonly surprise: string | undefined
 }
 
-/**
- * Looks at an expression that `RegExp` has accepted with the flags `iu`.
- * @throws Error in words when a short address could keep it busy for hours.
- */
+/** Looks at an expression that `RegExp` has accepted with the flags `iu`. */
 export function examine(source: string, matches: (address: string) => boolean): Expression {
-  const alternatives = new Reader(source).alternatives()
-  refuseRunaway(alternatives)
+  const alternatives = readExpression(source)
   const only = alternatives.length === 1 ? alternatives[0] : undefined
   const tail = only && literalTail(only)
   return {
     domain: tail?.domain,
     wholeDomain: tail?.whole ?? false,
     surprise: alternatives.map((sequence) => surprise(sequence, matches)).find((address) => address !== undefined),
-  }
-}
-
-/** Reads the grammar of an expression; the engine has already said that it is well formed. */
-class Reader {
-  readonly #source: string
-  #position = 0
-
-  constructor(source: string) {
-    this.#source = source
-  }
-
-  alternatives(): Sequence[] {
-    const alternatives: Item[][] = [[]]
-    while (this.#position < this.#source.length && this.#peek() !== ')') {
-      if (this.#take('|')) alternatives.push([])
-      else alternatives.at(-1)?.push(this.#item())
-    }
-    return alternatives
-  }
-
-  #item(): Item {
-    const atom = this.#atom()
-    const quantifier = this.#match(/(?:([*+?])|\{(\d+)(,(\d*))?\})\??/y)
-    if (!quantifier) return { atom, min: 1, max: 1 }
-    const [, sign, from, comma, to] = quantifier
-    if (sign !== undefined) return { atom, min: sign === '+' ? 1 : 0, max: sign === '?' ? 1 : Infinity }
-    const min = Number(from)
-    return { atom, min, max: comma === undefined ? min : to === '' ? Infinity : Number(to) }
-  }
-
-  #atom(): Atom {
-    if (this.#take('^')) return { kind: 'start' }
-    if (this.#take('$')) return { kind: 'end' }
-    if (this.#take('.')) return { kind: 'any' }
-    if (this.#take('(')) return this.#group()
-    const backward = this.#match(/\\(?:[bB\d]|k<[^>]*>)/y)
-    if (backward) return { kind: 'assertion' }
-    const set = this.#match(/\[(?:\\[^]|[^\]\\])*\]|\\[pP]\{[^}]*\}|\\[dDwWsS]/uy)
-    if (set) return { kind: 'class', source: set[0] }
-    const source = this.#match(/\\(?:u\{[\da-fA-F]+\}|u[\da-fA-F]{4}|x[\da-fA-F]{2}|c[A-Za-z]|[^])|[^]/uy)?.[0] ?? ''
-    const escape = /^\\[^A-Za-z0-9]$/u.test(source)
-    return source.startsWith('\\') && !escape
-      ? { kind: 'class', source }
-      : { kind: 'char', source, char: source.slice(escape ? 1 : 0) }
-  }
-
-  #group(): Atom {
-    const look = this.#match(/\?<?[=!]/y)
-    if (!look) this.#match(/\?(?:<[^>]*>|[a-z-]*:)/y)
-    const alternatives = this.alternatives()
-    this.#take(')')
-    return look ? { kind: 'assertion' } : { kind: 'group', alternatives }
-  }
-
-  #peek(): string {
-    return this.#source.charAt(this.#position)
-  }
-
-  #take(text: string): boolean {
-    const found = this.#source.startsWith(text, this.#position)
-    if (found) this.#position += text.length
-    return found
-  }
-
-  #match(pattern: RegExp): RegExpExecArray | undefined {
-    pattern.lastIndex = this.#position
-    const found = pattern.exec(this.#source) ?? undefined
-    if (found) this.#position += found[0].length
-    return found
   }
 }
 
@@ -135,7 +48,9 @@ function sampleOf(atom: Atom): string {
   if (atom.kind === 'char') return atom.char
   if (atom.kind === 'any') return '.'
   if (atom.kind === 'group') return sample(atom.alternatives[0] ?? [])
-  return atom.kind === 'class' ? ([...letters].find((letter) => lettersOf(atom.source).has(letter)) ?? '') : ''
+  if (atom.kind !== 'class') return ''
+  const set = new RegExp(`^(?:${atom.source})$`, 'iu')
+  return letters.find((letter) => set.test(letter)) ?? ''
 }
 
 function surprise(sequence: Sequence, matches: (address: string) => boolean): string | undefined {
@@ -161,7 +76,7 @@ function surprise(sequence: Sequence, matches: (address: string) => boolean): st
 function writtenOut(sequence: Sequence): string {
   let written = ''
   for (const { atom, min, max } of sequence.toReversed()) {
-    if (atom.kind === 'end' || atom.kind === 'assertion') continue
+    if (atom.kind === 'end' || atom.kind === 'assertion' || atom.kind === 'look') continue
     const plain = (atom.kind === 'char' && atom.char !== '@') || atom.kind === 'any'
     if (!plain || min !== 1 || max !== 1) break
     written = sampleOf(atom) + written
@@ -169,84 +84,5 @@ function writtenOut(sequence: Sequence): string {
   return written.toLowerCase()
 }
 
-const letters = Array.from({ length: 94 }, (_, index) => String.fromCharCode(33 + index)).join('') + 'éя漢'
-const known = new Map<string, ReadonlySet<string>>()
-
-function lettersOf(source: string): ReadonlySet<string> {
-  const found = known.get(source)
-  if (found) return found
-  const expression = new RegExp(`^(?:${source})$`, 'iu')
-  const set = new Set([...letters].filter((letter) => expression.test(letter)))
-  known.set(source, set)
-  return set
-}
-
-/** Every letter that can stand anywhere in what the atom matches. */
-function range(atom: Atom): ReadonlySet<string> {
-  if (atom.kind === 'char' || atom.kind === 'class') return lettersOf(atom.source)
-  if (atom.kind === 'any') return new Set(letters)
-  if (atom.kind !== 'group') return new Set()
-  return new Set(atom.alternatives.flat().flatMap((item) => [...range(item.atom)]))
-}
-
-const overlap = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean => [...a].some((letter) => b.has(letter))
-
-/** More rounds than this multiply into hours. */
-const many = 3
-
-/** Two ways to take the same text, repeated, double with each letter: 40 letters take hours. */
-function refuseRunaway(alternatives: readonly Sequence[]): void {
-  for (const sequence of alternatives) {
-    if (longestRun(sequence) > many) {
-      throw new Error(
-        'more than three repetitions of the same letters in a row: an address could keep it busy for hours',
-      )
-    }
-    for (const { atom, max } of sequence) {
-      if (atom.kind !== 'group') continue
-      refuseRunaway(atom.alternatives)
-      if (max > many && (atom.alternatives.some(ambiguous) || forked(atom.alternatives))) {
-        throw new Error(
-          'a repetition inside a repetition of the same letters, as in (a+)+: an address could keep it busy for hours',
-        )
-      }
-    }
-  }
-}
-
-/** A letter that must stand there and that the repetitions around it cannot take keeps them apart. */
-function separates({ atom, min, max }: Item, repeated: ReadonlySet<string>): boolean {
-  const own = range(atom)
-  return min > 0 && min === max && own.size > 0 && !overlap(own, repeated)
-}
-
-/** How many repetitions of the same letters follow each other with nothing certain in between. */
-function longestRun(sequence: Sequence): number {
-  let longest = 0
-  let run: ReadonlySet<string>[] = []
-  for (const item of sequence) {
-    const before = new Set(run.flatMap((set) => [...set]))
-    if (separates(item, before)) run = []
-    else if (item.max > many && item.max > item.min) run.push(range(item.atom))
-    longest = Math.max(longest, ...run.map((set) => run.filter((other) => overlap(set, other)).length))
-  }
-  return longest
-}
-
-/** Repeated, this sequence can cut a text in several ways: its length varies, and nothing certain separates the rounds. */
-function ambiguous(sequence: Sequence): boolean {
-  const varying = sequence.filter(
-    ({ atom, min, max }) => max > min || (atom.kind === 'group' && atom.alternatives.some(ambiguous)),
-  )
-  if (varying.length === 0) return false
-  const inside = new Set(varying.flatMap(({ atom }) => [...range(atom)]))
-  return !sequence.some((item) => separates(item, inside))
-}
-
-/** `(a|a)*`, `(\w|\d)+`: single letters that two alternatives both take. */
-function forked(alternatives: readonly Sequence[]): boolean {
-  const single = alternatives
-    .filter((sequence) => sequence.length === 1)
-    .map((sequence) => range((sequence[0] as Item).atom)) // its length is 1
-  return single.some((set, index) => single.slice(index + 1).some((other) => overlap(set, other)))
-}
+/** What a set is asked for, to find one that it takes. */
+const letters = [...Array.from({ length: 94 }, (_, index) => String.fromCharCode(33 + index)), 'é', 'я', '漢']

@@ -3,7 +3,8 @@ import { z } from 'zod'
 import type { Params } from '../../src/asgi/protocol.ts'
 import type { Match, Matcher, RouterDefinition } from '../../src/asgi/router.ts'
 import { defineRouter } from '../../src/routing/router.ts'
-import { asciiDomainForm, foldAddress, foldDomain, type FoldedAddress } from './address.ts'
+import { compileSafely } from '../../src/routing/runaway.ts'
+import { asciiDomainForm, foldAddress, foldDomain, longestAddress, type FoldedAddress } from './address.ts'
 import { examine } from './expression.ts'
 import type { EmailProtocol, EmailScope } from './scope.ts'
 
@@ -51,8 +52,11 @@ function found({ local, tag }: FoldedAddress, groups: Readonly<Record<string, st
   return { params: params satisfies Params, rest: '' }
 }
 
+/** The parts of an expression that depend on what is before them. A set that begins with `^` is taken for one too. */
+const looksBack = /\^|\\b|\(\?<[=!]/i
+
 function compileExpression(source: string): Matcher {
-  const expression = new RegExp(source, 'iu')
+  const expression = compileSafely(source, 'iu', longestAddress)
   const exec = (address: string) => {
     const direct = expression.exec(address)
     // An international domain may be written either way in the rule too.
@@ -66,6 +70,7 @@ function compileExpression(source: string): Matcher {
   const indexed = domain === undefined ? undefined : foldDomain(domain)
   return {
     text: `regex ${source}`,
+    ...(indexed !== undefined && { sample: `help@${indexed}` }),
     tokens: indexed === undefined ? [] : [...domainTokens(indexed), '@'],
     open: true,
     total: wholeDomain && indexed !== undefined,
@@ -73,6 +78,11 @@ function compileExpression(source: string): Matcher {
       const folded = foldAddress(address)
       const match = folded && exec(folded.address)
       return match ? found(folded, match.groups) : undefined
+    },
+    covers(tokens) {
+      const at = tokens.indexOf('@')
+      // What it finds in the domain alone, without a look at what is before it, it finds behind any name.
+      return at > 0 && !looksBack.test(source) && exec(`@${tokens.slice(0, at).toReversed().join('.')}`) !== null
     },
     ...(surprise !== undefined && { warning: `it also matches ${surprise}: ${advice(source)}` }),
   }
@@ -90,6 +100,7 @@ function compileAddress(value: string): Matcher {
   if (!wanted) throw new Error(`expected an address such as help@support.org, found ${JSON.stringify(value)}`)
   return {
     text: `address ${wanted.address}`,
+    sample: wanted.address,
     tokens: [...domainTokens(wanted.domain), '@', wanted.base],
     open: false,
     total: wanted.tag === '',
@@ -108,6 +119,7 @@ function compileDomain(value: string): Matcher {
     throw new Error(`expected a domain such as support.org or *.support.org, found ${JSON.stringify(value)}`)
   return {
     text: `domain ${below ? '*.' : ''}${domain}`,
+    sample: `help@${below ? 'x.' : ''}${domain}`,
     tokens: below ? [...domainTokens(domain), null] : [...domainTokens(domain), '@'],
     open: true,
     // `example.org, anything` is also what a mailbox of the domain itself looks like to the index.

@@ -37,6 +37,7 @@ function compileFilter(source: string): Matcher {
   if (twice !== undefined) throw new Error(`the level +${twice} stands twice in ${source}`)
   return {
     text: `topic ${source}`,
+    sample: levels.map((level) => ('text' in level ? level.text : (level.name ?? 'x'))).join('/') || 'x',
     tokens: levels.map((level) => ('text' in level ? level.text : null)),
     open,
     // But for topics such as $aws/x behind a leading wildcard: a rule for those has to stand first to be found so.

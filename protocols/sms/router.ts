@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Matcher, RouterDefinition } from '../../src/asgi/router.ts'
 import { defineRouter } from '../../src/routing/router.ts'
 import { literalPrefix } from '../../src/routing/literal-prefix.ts'
+import { compileSafely } from '../../src/routing/runaway.ts'
 import { callingCode, countryOf, isE164 } from './phone.ts'
 import type { SmsProtocol, SmsScope } from './scope.ts'
 
@@ -43,6 +44,11 @@ export const smsFromRouterDefinition = {
 /** `SMSFromRouter([{ phone: '+1', app }])`. */
 export const SMSFromRouter = defineRouter<SmsProtocol, 'phone' | 'regex' | 'country'>(smsFromRouterDefinition)
 
+/** Of twelve digits, when the prefix has not more already. */
+function numberAfter(prefix: string): string {
+  return prefix.padEnd(13, '5550100000')
+}
+
 function compilePrefix(prefix: string): Matcher {
   if (!/^\+[1-9]\d{0,14}$/.test(prefix)) {
     const hint = /^[1-9]\d{0,14}$/.test(prefix)
@@ -54,6 +60,7 @@ function compilePrefix(prefix: string): Matcher {
   }
   return {
     text: `phone ${prefix}`,
+    sample: numberAfter(prefix),
     tokens: Array.from(prefix),
     open: true,
     total: true,
@@ -62,7 +69,7 @@ function compilePrefix(prefix: string): Matcher {
 }
 
 function compileExpression(source: string): Matcher {
-  const expression = new RegExp(source, 'u')
+  const expression = compileSafely(source, 'u', longestForExpression)
   const literal = /^(?:\\\+)?\d+$/.test(source) ? source.replace('\\', '') : undefined
   return {
     text: `regex ${source}`,
@@ -96,6 +103,7 @@ function compileCountry(country: string): Matcher {
   }
   return {
     text: `country ${country}`,
+    sample: numberAfter(`+${code.code}`),
     tokens: Array.from(`+${code.code}`),
     open: true,
     total: code.alone,

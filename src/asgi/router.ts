@@ -42,6 +42,10 @@ export interface Matcher {
   match(address: string): Match | undefined
   /** True when it takes every address that fits its tokens: what can make a later rule unreachable. */
   readonly total: boolean
+  /** True when it takes every address that fits these tokens: for a rule that can say so although it is not `total`. */
+  covers?(tokens: readonly (string | null)[]): boolean
+  /** An address that it probably takes, for who wants to try it; left out: none comes to mind. */
+  readonly sample?: string
   /** Something worth a warning that is not wrong, e.g. an unanchored expression with an address that it also matches. */
   readonly warning?: string
 }

@@ -36,7 +36,7 @@ function reportInRouter(report: Report, { rules, definition }: RouterPlan, mayPa
 
 /** Whether every address that `later` can match is one that `earlier` takes. */
 function covers(earlier: Matcher, later: Matcher): boolean {
-  if (earlier.text === later.text) return true
+  if (earlier.text === later.text || earlier.covers?.(later.tokens)) return true
   if (!earlier.total) return false
   const [first, second] = [earlier.tokens, later.tokens]
   if (earlier.open ? second.length < first.length : later.open || second.length !== first.length) return false

@@ -4,6 +4,7 @@ import type { Application, BaseScope, Protocol } from '../asgi/protocol.ts'
 import type { Match, Matcher, RouterDefinition } from '../asgi/router.ts'
 import { literalPrefix } from './literal-prefix.ts'
 import { defineRouter, type RuleInCode } from './router.ts'
+import { compileSafely } from './runaway.ts'
 
 /** What URLRouter looks at in a scope. */
 export interface UrlScope extends BaseScope {
@@ -64,11 +65,12 @@ function withoutRoot(path: string, rootPath: string): string {
 }
 
 function compileExpression(source: string): Matcher {
-  const expression = new RegExp(source, 'u')
+  const expression = compileSafely(source, 'u', longestForExpression)
   const { text, complete, everything } = literalPrefix(source)
   const segments = text.split('/')
   return {
     text: `url ${source}`,
+    sample: `/${text}${complete || everything ? '' : 'x'}`,
     // The last segment of a prefix may go on: only a complete one is a token of its own.
     tokens: complete ? segments : segments.slice(0, -1),
     open: !complete,
@@ -90,6 +92,7 @@ function definedGroups(groups: Readonly<Record<string, string | undefined>> = {}
 interface Segment {
   readonly literal?: string
   readonly name?: string
+  readonly type?: string
   readonly pattern?: RegExp
 }
 
@@ -107,6 +110,7 @@ function compilePath(source: string): Matcher {
   if (twice !== undefined) throw new Error(`the segment :${twice} stands twice in ${source}`)
   return {
     text: `path ${source}`,
+    sample: `/${segments.map(sampleOf).join('/')}${open ? '/x' : ''}`.replace(/^\/\//, '/'),
     tokens: shown.map(({ literal }) => literal ?? null),
     open,
     total: shown.every(({ pattern }) => pattern === undefined),
@@ -125,7 +129,12 @@ function compileSegment(text: string): Segment {
   if (name === undefined) throw new Error(`a segment ${JSON.stringify(text)}: expected :name or :name<type>`)
   if (!pattern)
     throw new Error(`a segment type ${JSON.stringify(type)}: expected one of ${Object.keys(segmentTypes).join(', ')}`)
-  return { name, pattern }
+  return { name, type, pattern }
+}
+
+function sampleOf({ literal, name = '', type }: Segment): string {
+  if (type === 'int') return '1'
+  return literal ?? (type === 'uuid' ? '00000000-0000-4000-8000-000000000000' : name)
 }
 
 function matchPath(segments: readonly Segment[], open: boolean, found: readonly string[]): Match | undefined {

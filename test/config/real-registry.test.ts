@@ -97,6 +97,72 @@ describe('off loopback, what is unsafe is refused where it stands', () => {
   })
 })
 
+test.each([
+  ['address: help@support.org', '"@support.org"', true],
+  ['address: help@support.org', '"support.org"', true],
+  ['address: help@support.org', "'@[a-z]+\\.org$'", true],
+  ['address: help+a@support.org', '"@support.org"', true],
+  ['domain: support.org', '"@support.org"', true],
+  ["regex: '^help@support\\.org$'", '"@support.org"', true],
+  // Those below a domain are others than those of the domain, and each of these takes some addresses only.
+  ['domain: "*.support.org"', '"@support.org"', false],
+  ['address: help@support.org', '"^help@support.org"', false],
+  ['address: help@support.org', "'\\bhelp@support.org'", false],
+  ['address: help@support.org', '"(?<!x)@support.org"', false],
+  ['address: help@support.org', '"help.*@support.org"', false],
+  ['regex: "help"', '"@support.org"', false],
+])('%s behind the expression %s can never match: %s', async (rule, expression, never) => {
+  const text = [
+    'listen: { email: { address: "127.0.0.1:0" } }',
+    'application:',
+    '  ProtocolTypeRouter:',
+    '    email:',
+    '      EmailToRouter:',
+    `        - { regex: ${expression}, app: ./handlers.ts#site }`,
+    `        - { ${rule}, app: ./handlers.ts#site }`,
+    '',
+  ].join('\n')
+  const found = await mistakes(text)
+  expect(found.filter((line) => line.startsWith('7:') && line.includes('can never match')).length).toBe(never ? 1 : 0)
+})
+
+test('a time limit that no timer can wait for is refused: Node would take it for none at all', async () => {
+  const text = [
+    'closeTimeout: 25d',
+    'drainTimeout: 25d',
+    'sync: { timeout: 25d, grace: 25d }',
+    'listen:',
+    '  http: { address: "127.0.0.1:0", handlerTimeout: 25d }',
+    '  websocket: { handshakeTimeout: 25d, heartbeat: 25d, idleTimeout: 25d }',
+    '  mqtt: { address: "127.0.0.1:0", connectTimeout: 25d, handlerTimeout: 25d, disconnectTimeout: 25d, drainTimeout: 25d }',
+    '  email: { address: "127.0.0.1:0", commandTimeout: 25d, dataTimeout: 25d, handlerTimeout: 25d }',
+    '  sms: { bodyTimeout: 25d, provider: { twilio: { authToken: a, publicUrl: "http://127.0.0.1:8000" } } }',
+    'application:',
+    '  timeout: { after: 25d, app: ./handlers.ts#site }',
+    '',
+  ].join('\n')
+  const found = (await mistakes(text)).filter((line) => line.includes('expected at most 24d'))
+  expect(found.map((line) => line.split(' ', 2)[1])).toEqual([
+    'closeTimeout',
+    'drainTimeout',
+    'sync.timeout',
+    'sync.grace',
+    'listen.websocket.handshakeTimeout',
+    'listen.websocket.heartbeat',
+    'listen.websocket.idleTimeout',
+    'listen.mqtt.connectTimeout',
+    'listen.mqtt.handlerTimeout',
+    'listen.mqtt.disconnectTimeout',
+    'listen.mqtt.drainTimeout',
+    'listen.email.commandTimeout',
+    'listen.email.dataTimeout',
+    'listen.email.handlerTimeout',
+    'listen.sms.bodyTimeout',
+    'application.timeout.after',
+  ])
+  expect(await mistakes(text.replaceAll('25d', '24d'))).not.toContainEqual(expect.stringContaining('24d'))
+})
+
 test('ten different mistakes in a real file are ten places', async () => {
   const text = [
     'listen:',
