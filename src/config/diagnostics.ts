@@ -34,7 +34,7 @@ export function pathText(path: Path): string {
 }
 
 /** More than anybody would read: a file with so many is no YAML of ours. */
-const mostDiagnostics = 1000
+export const mostDiagnostics = 1000
 const tooMany = `found more than ${mostDiagnostics} mistakes: the others are left out`
 
 /** Gathers the mistakes of one file. What came from the environment is taken out of every message. */
@@ -65,6 +65,11 @@ export class Report {
     return [...this.#found.values()].some(({ severity }) => severity === 'error')
   }
 
+  /** There is no room for more: they are left out. */
+  get full(): boolean {
+    return this.#found.size > mostDiagnostics
+  }
+
   /** In the order of the file; the same mistake at the same place once. */
   get diagnostics(): readonly Diagnostic[] {
     return [...this.#found.values()]
@@ -73,7 +78,7 @@ export class Report {
   }
 
   #add(severity: Severity, offset: number, path: Path, message: string): void {
-    if (this.#found.size > mostDiagnostics) return
+    if (this.full) return
     const last = this.#found.size === mostDiagnostics
     const { line, column } = this.source.place(offset)
     const shown = last ? tooMany : shortened(this.#withoutSecrets(message), longestMessage)

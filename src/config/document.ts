@@ -1,7 +1,7 @@
 /** YAML text -> a tree of nodes, with every mistake of syntax in it. */
-import { parseDocument, type Document, type YAMLError } from 'yaml'
+import { Composer, Parser, YAMLParseError, type CST, type Document, type YAMLError } from 'yaml'
 import { reason } from '../runtime/errors.ts'
-import type { Report } from './diagnostics.ts'
+import { mostDiagnostics, type Report } from './diagnostics.ts'
 import type { Environment } from './environment.ts'
 import { pathAt } from './path-at.ts'
 import type { ConfigNode } from './nodes.ts'
@@ -42,6 +42,7 @@ export function readDocument(report: Report, environment: Environment): ConfigNo
   const tabs = document.errors.some(({ code }) => code === 'TAB_AS_INDENT')
   const readable = (tabs && withSpaces(report)) || document
   for (const error of [...document.errors, ...document.warnings]) {
+    if (report.full) break
     const [offset] = error.pos
     report.error(offset, pathAt(readable.contents, offset), sentence(error, source.text))
   }
@@ -53,22 +54,51 @@ export function readDocument(report: Report, environment: Environment): ConfigNo
   return new TreeMaker(report, environment).make(readable.contents)
 }
 
+const options = {
+  version: '1.2',
+  strict: true,
+  stringKeys: true,
+  merge: false,
+  resolveKnownTags: false,
+  prettyErrors: false,
+  // Looked for while the tree is made, where it costs no comparison of every key with every other.
+  uniqueKeys: false,
+  logLevel: 'error',
+} as const
+
 function parse(report: Report, text: string): Document.Parsed | undefined {
+  const { stackTraceLimit } = Error
+  // Each mistake is an error of the package's: the stack, which nobody sees, is most of what one costs.
+  Error.stackTraceLimit = 0
   try {
-    return parseDocument(text, {
-      version: '1.2',
-      strict: true,
-      stringKeys: true,
-      merge: false,
-      resolveKnownTags: false,
-      prettyErrors: false,
-      // Looked for while the tree is made, where it costs no comparison of every key with every other.
-      uniqueKeys: false,
-      logLevel: 'error',
-    })
+    return compose(text)
   } catch (error) {
     report.error(0, [], `found YAML that cannot be read: ${reason(error)}`)
     return undefined
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
+/** As the package's `parseDocument`, which has no end of mistakes. */
+function compose(text: string): Document.Parsed | undefined {
+  let document: Document.Parsed | undefined
+  for (const next of new Composer(options).compose(bounded(new Parser().parse(text)), true, text.length)) {
+    if (document) {
+      document.errors.push(new YAMLParseError([next.range[0], next.range[1]], 'MULTIPLE_DOCS', ''))
+      break
+    }
+    document = next
+  }
+  return document
+}
+
+/** As far as there is anything to be read: a megabyte of closing braces would be a million mistakes. */
+function* bounded(tokens: Iterable<CST.Token>): Generator<CST.Token> {
+  let mistakes = 0
+  for (const token of tokens) {
+    yield token
+    if (token.type === 'error' && ++mistakes > mostDiagnostics) return
   }
 }
 

@@ -161,7 +161,7 @@ async function readSource(file: string, full: string): Promise<{ readonly report
       return fail('found bytes that are no UTF-8, expected a text file', text, Math.max(text.indexOf('\ufffd'), 0))
     return { report: new Report(new Source(file, text)), ready: true }
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return fail('found no such file')
+    if (hasCode(error, 'ENOENT')) return fail('found no such file: `npx signalbox init` writes a first one')
     return fail(`found a file that cannot be read: ${reason(error)}`)
   }
 }

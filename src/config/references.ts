@@ -80,8 +80,9 @@ export class References {
     this.#loaded.set(reference, url)
     if (Object.hasOwn(namespace, name)) return { value: namespace[name], url, name }
     const names = Object.keys(namespace)
-    const expected = names.length > 0 ? `one of its exports: ${names.join(', ')}` : 'an export of that name'
-    throw bad(`found no export ${JSON.stringify(name)} in ${file}, expected ${expected}${didYouMean(name, names)}`)
+    const missing = `found no export ${JSON.stringify(name)} in ${file}`
+    if (names.length === 0) throw bad(`${missing}, which exports nothing or only types, expected a class or a function`)
+    throw bad(`${missing}, expected one of its exports: ${names.join(', ')}${didYouMean(name, names)}`)
   }
 
   async #resolve(file: string): Promise<string> {

@@ -147,6 +147,13 @@ describe('the application', () => {
       ],
     ],
     [
+      'a file of types alone',
+      '{ url: ^, app: ./types.ts#Site }',
+      [
+        `11:26 ${rule}.app found no export "Site" in ./types.ts, which exports nothing or only types, expected a class or a function`,
+      ],
+    ],
+    [
       'an export that is no application',
       '{ url: ^, app: ./handlers.ts#notAnApplication }',
       [

@@ -113,6 +113,17 @@ describe('syntax', () => {
     expect(found).toContainEqual(expect.stringContaining('expected at most 64 levels'))
   })
 
+  test.each([
+    ['closing braces', '}'],
+    ['maps without anything between them', '{}'],
+    ['closing braces, each in a line of its own', 'a: }\n'],
+    ['anchors beside each other', '- &a &b x\n'],
+  ])('a megabyte of %s is told in a thousand mistakes', async (_, part) => {
+    const found = await mistakes(part.repeat(Math.floor(2 ** 20 / part.length)))
+    expect(found).toHaveLength(1001)
+    expect(found).toContainEqual(expect.stringContaining('found more than 1000 mistakes: the others are left out'))
+  })
+
   test('aliases are fine where they save writing, and what is wrong in one is said where it stands', async () => {
     const text = withTop('listen:', '  http: { maxBody: &size 1MiB }', '  email: { maxSize: *size }')
     expect(await mistakes(text)).toEqual([])
