@@ -8,11 +8,13 @@ import type {
   Listener,
   Services,
   Unrouted,
+  Example,
 } from '../../src/asgi/adapter.ts'
 import { Chain } from '../../src/runtime/chain.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { answer, answerAndClose } from '../../src/runtime/http-answer.ts'
 import { bodyLength, requestParts } from '../../src/runtime/http-message.ts'
+import { shellWord } from '../../src/runtime/shell-word.ts'
 import { HttpExchange, type ExchangeOwner } from './exchange.ts'
 import type { HttpOptions } from './options.ts'
 import type { HttpProtocol, HttpScope } from './scope.ts'
@@ -55,8 +57,11 @@ class HttpListener implements Listener, ExchangeOwner {
     return [this.#host.url]
   }
 
-  get example(): string {
-    return `curl -i ${this.#host.url}${this.#options.rootPath}/`
+  get example(): Example {
+    return {
+      address: '/',
+      command: (path) => `curl -i ${shellWord(`${this.#host.url}${this.#options.rootPath}${path}`)}`,
+    }
   }
 
   /** The requests that are under way. */

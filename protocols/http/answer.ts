@@ -1,6 +1,30 @@
 /** A handler's answer as plain values, and the events that it is. */
+import { SignalboxError } from '../../src/runtime/errors.ts'
 import type { HttpAnswer } from './request.ts'
-import type { HttpResponseBody, HttpResponseStart } from './scope.ts'
+import type { HttpResponseBody, HttpResponseStart, HttpScope } from './scope.ts'
+
+/** @throws SignalboxError `unexpected_event`: most often of a handler that forgot to return its answer. */
+export function checkAnswer(answer: unknown, { id }: HttpScope): void {
+  if (typeof answer === 'object' && answer !== null) return
+  const found = typeof answer === 'string' ? JSON.stringify(answer.slice(0, 60)) : String(answer)
+  throw new SignalboxError(
+    'unexpected_event',
+    `http scope ${id}: expected the handler to return { body }, { json } or a Response, found ${found}`,
+  )
+}
+
+/** Why a consumer could not be asked: what it raised, unless it has nothing to ask. */
+export function checkHandle(
+  consumer: { readonly handle?: unknown; readonly constructor: Function },
+  error: unknown,
+): unknown {
+  if (typeof consumer.handle === 'function') return error
+  const found = consumer.handle === undefined ? 'none' : typeof consumer.handle
+  return new SignalboxError(
+    'bad_reference',
+    `expected a method handle(request) of ${consumer.constructor.name}, which gives the answer, found ${found}`,
+  )
+}
 
 type Pair = readonly [name: string, value: string]
 

@@ -3,7 +3,7 @@ import type { Context } from '../../src/asgi/context.ts'
 import type { Application, Receive } from '../../src/asgi/protocol.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { settled } from '../../src/runtime/settled.ts'
-import { bodyOf, isAnswer, startOf } from './answer.ts'
+import { bodyOf, checkAnswer, checkHandle, isAnswer, startOf } from './answer.ts'
 import { Intake } from './intake.ts'
 import { HttpRequestReader, type HttpAnswer } from './request.ts'
 import { isResponse, sendResponse } from './response.ts'
@@ -58,9 +58,10 @@ export abstract class HttpConsumer extends Consumer<HttpProtocol> {
     let answering: Promise<void>
     try {
       const reply = this.handle(new HttpRequestReader(this.scope, () => this.#open(receive).nextPart()))
+      checkAnswer(reply, this.scope)
       answering = isPromise(reply) ? this.#sayLater(reply) : this.#say(reply)
     } catch (error) {
-      answering = this.#sayThrown(error)
+      answering = this.#sayThrown(checkHandle(this, error))
     }
     if (answering === settled) return answering
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -77,6 +78,7 @@ export abstract class HttpConsumer extends Consumer<HttpProtocol> {
     } catch (error) {
       return this.#sayThrown(error)
     }
+    checkAnswer(reply, this.scope)
     return this.#say(reply)
   }
 

@@ -37,6 +37,7 @@ export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher, L
   after: HttpExchange | undefined = undefined
   /** How much of the answer is on the wire: a head that waits for its body is not. */
   progress: Progress = 'none'
+  readonly owesAnswer = true
   readonly #owner: ExchangeOwner
   readonly #request: IncomingMessage
   readonly #response: HttpResponse

@@ -2,7 +2,7 @@
 import type { SyncConsumerClass, SyncContext } from '../../src/asgi/sync.ts'
 import type { Event } from '../../src/asgi/protocol.ts'
 import { SyncConsumer } from '../../src/consumers/sync-consumer.ts'
-import { bodyOf, isAnswer, startOf } from './answer.ts'
+import { bodyOf, checkAnswer, checkHandle, isAnswer, startOf } from './answer.ts'
 import { SyncHttpRequest, type HttpAnswer } from './request.ts'
 import type { HttpProtocol, HttpRequest } from './scope.ts'
 
@@ -26,6 +26,7 @@ export abstract class SyncHttpConsumer extends SyncConsumer<HttpProtocol> {
     this.#parts.push(body)
     if (moreBody) return
     const answer = this.#answer(new SyncHttpRequest(this.scope, this.#parts))
+    checkAnswer(answer, this.scope)
     this.send(startOf(answer))
     this.send(bodyOf(answer))
   }
@@ -40,7 +41,7 @@ export abstract class SyncHttpConsumer extends SyncConsumer<HttpProtocol> {
       return this.handle(request)
     } catch (error) {
       if (isAnswer(error)) return error
-      throw error
+      throw checkHandle(this, error)
     }
   }
 }

@@ -1,7 +1,10 @@
 /** How the events of an instance end: with which error, and who is told; and the error of what is no event. */
-import type { Handled, Outcome } from '../asgi/adapter.ts'
+import type { Delivery, Handled, Outcome } from '../asgi/adapter.ts'
 import type { Protocol } from '../asgi/protocol.ts'
 import { SignalboxError } from './errors.ts'
+
+/** Of the last event of a scope that the server has ended itself: it did not come from the peer, and is not counted. */
+export const ownEnd: Delivery = { last: true }
 
 export function overError(scope: Protocol['scope']): SignalboxError {
   return new SignalboxError('scope_ended', `${scope.type} scope ${scope.id} is over: there is no further event`)

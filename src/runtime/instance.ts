@@ -5,7 +5,7 @@ import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
 import { Account, type Accounts } from './account.ts'
 import type { Linked } from './chain.ts'
-import { both, failure, ofEvent, overError } from './ends.ts'
+import { both, failure, ofEvent, overError, ownEnd } from './ends.ts'
 import { SignalboxError, hasCode, isInterruption } from './errors.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
 import { Pump, type EventHandler, type Source } from './pump.ts'
@@ -132,7 +132,7 @@ export class Instance<P extends Protocol>
 
   disconnect(event?: P['receive']): void {
     if (this.#gone) return
-    if (event && !this.ended) this.#put(event, { last: true })
+    if (event && !this.ended) this.#put(event, this.#abortReason ? ownEnd : { last: true })
     this.#gone = true
     this.abort(peerGone)
   }
@@ -228,7 +228,7 @@ export class Instance<P extends Protocol>
     this.#events--
     this.#inHand = true
     this.#bytes -= delivery?.bytes ?? 0
-    this.#account?.taken(event.type)
+    if (delivery !== ownEnd) this.#account?.taken(event.type)
     if (delivery?.last) this.#last = delivery.last
     if (delivery?.handled) this.#handled = both(this.#handled, delivery.handled)
     const { events, bytes } = this.#options.limits
@@ -253,7 +253,7 @@ export class Instance<P extends Protocol>
 
   #put(event: Event, delivery: Delivery | undefined): void {
     this.#events++
-    this.#account?.received(event.type)
+    if (delivery !== ownEnd) this.#account?.received(event.type)
     this.#bytes += delivery?.bytes ?? 0
     const entry = { event, delivery, fromPeer: true }
     if (this.#pump?.idle) this.#pump.push(this.give(entry))

@@ -228,7 +228,10 @@ test('signalbox stats --watch shows what is new since the time before, until it 
 test('signalbox stats says in words that nobody answers', async () => {
   const environment = { ...gateway.environment, ADMIN: '127.0.0.1:1' }
   const { code, error } = await run(realMain, ['stats'], { folder: gateways.folder, environment })
-  expect({ code, error }).toEqual({ code: 1, error: 'the connection is refused: is the gateway running?\n' })
+  expect({ code, error }).toEqual({
+    code: 1,
+    error: 'the connection to 127.0.0.1:1 is refused: is the gateway running?\n',
+  })
 })
 
 describe('the log', () => {

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import type { Transport } from '../../src/asgi/adapter.ts'
 import type { Application, Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
+import { SignalboxError } from '../../src/runtime/errors.ts'
 import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
 import { logTo, silentLog } from '../../src/runtime/log.ts'
 import { Tallies, timeBounds } from '../../src/runtime/tally.ts'
@@ -51,6 +52,21 @@ test('one that the application raised on has failed, and so has what was behind 
   for (let index = 0; index < 3; index++) instance.deliver(event)
   await instance.completed
   expect(counted()).toEqual([{ of: 'toy ', counts: [3, 1, 2, 0], times: 2 }])
+})
+
+test('the last event of a scope that the server has ended itself is not counted, taken or not', async () => {
+  for (const taken of [1, 2]) {
+    const { instance, counted } = open(async (_scope, receive, _send, { signal }) => {
+      for (let count = 0; count < taken; count++) await receive()
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      throw signal.reason as Error
+    })
+    instance.deliver(event)
+    instance.abort(new SignalboxError('timed_out', 'too slow'))
+    instance.disconnect({ type: 'toy.disconnect' })
+    await instance.completed
+    expect(counted().map(({ counts }) => counts)).toEqual([[1, taken - 1, 2 - taken, 0]])
+  }
 })
 
 test('one that ended with its peer was interrupted', async () => {

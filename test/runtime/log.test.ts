@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { logTo, type LogLevel } from '../../src/runtime/log.ts'
 import { redactLine } from '../../src/runtime/redact.ts'
+import { run } from '../support/child.ts'
 
 /** One line, as an object again. */
 function written(level: LogLevel, write: (log: ReturnType<typeof logTo>) => void): Record<string, unknown> {
@@ -98,4 +99,15 @@ test('a long line costs little more than a short one', () => {
   redactLine(line)
   // Far above what it takes: what is not linear would need minutes.
   expect(process.cpuUsage().user - start).toBeLessThan(2_000_000)
+})
+
+test('on a terminal an entry is one line for a person', async () => {
+  const script = `
+    const { createLog } = await import('./src/runtime/log.ts')
+    const log = await createLog({ level: 'info', pretty: true })
+    log.info({ protocol: 'http', address: '/nope' }, 'no rule takes this address')`
+  const { error } = await run('--input-type=module', ['-e', script], { environment: { NO_COLOR: '1' } })
+  expect(error).toMatch(
+    /^\[\d\d:\d\d:\d\d\] INFO: no rule takes this address \{"protocol":"http","address":"\/nope"\}\n$/,
+  )
 })

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import { HttpConsumer, httpHandler, type HttpReply } from '../../../protocols/http/consumer.ts'
 import type { HttpRequestReader } from '../../../protocols/http/request.ts'
+import { reason } from '../../../src/runtime/errors.ts'
+import { silentLog } from '../../../src/runtime/log.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { serveHttp } from './support.ts'
 
@@ -341,3 +343,40 @@ test('a handler that does not read the body leaves it to the server', async () =
   client.end()
   await server.test.idle()
 })
+
+test.each<[string, () => unknown, string]>([
+  ['nothing', () => undefined, 'found undefined'],
+  ['nothing, later', async () => undefined, 'found undefined'],
+  ['null', () => null, 'found null'],
+  ['a text', () => 'hello', 'found "hello"'],
+  ['a number, later', async () => 42, 'found 42'],
+])('a handler that returns %s is told what it should return', async (_, handle, found) => {
+  const { log, raised } = newErrors()
+  await using server = await serveHttp(httpHandler(handle as () => HttpReply), {}, { log })
+  expect((await fetch(server.url)).status).toBe(500)
+  await server.test.idle()
+  expect(raised.map(reason)).toEqual([
+    expect.stringContaining(`expected the handler to return { body }, { json } or a Response, ${found}`),
+  ])
+})
+
+test('a consumer without its method is told which', async () => {
+  class Shy extends HttpConsumer {
+    // As in JavaScript, where nothing says that it is missing.
+    override handle = undefined as never
+  }
+  const { log, raised } = newErrors()
+  await using server = await serveHttp(Shy.asApplication(), {}, { log })
+  expect((await fetch(server.url)).status).toBe(500)
+  await server.test.idle()
+  expect(raised.map(reason)).toEqual(['expected a method handle(request) of Shy, which gives the answer, found none'])
+})
+
+function newErrors() {
+  const raised: unknown[] = []
+  const log: typeof silentLog = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    error: ({ err }: { readonly err: unknown }) => raised.push(err),
+  })
+  return { log, raised }
+}

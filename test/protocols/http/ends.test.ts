@@ -1,15 +1,17 @@
 /** What the peer gets when an application ends in each of the ways that it can. */
 import { expect, test } from '@jest/globals'
-import type { HttpProtocol } from '../../../protocols/http/scope.ts'
+import type { HttpProtocol, HttpScope } from '../../../protocols/http/scope.ts'
+import type { Send } from '../../../src/asgi/protocol.ts'
 import { SignalboxError, hasCode, reason } from '../../../src/runtime/errors.ts'
+import { silentLog } from '../../../src/runtime/log.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { serveHttp, text, type HttpApplication } from './support.ts'
 
 const start = { type: 'http.response.start', status: 200, headers: [] } as const
 const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
-async function answerTo(application: HttpApplication, request = get): Promise<string> {
-  await using server = await serveHttp(application, {}, { closeTimeout: 100 })
+async function answerTo(application: HttpApplication, request = get, log = silentLog): Promise<string> {
+  await using server = await serveHttp(application, {}, { closeTimeout: 100, log })
   const client = await RawClient.connect(server.url)
   client.send(request)
   const head = await client.until(/\r\n\r\n/)
@@ -290,3 +292,43 @@ test('closing cuts what is left when its time is over', async () => {
   expect(await stream.closed).toMatch(/begun\r\n$/)
   await server.test.idle()
 })
+
+test.each([
+  ['without an answer', async () => undefined],
+  ['in the middle of its body', half],
+])('an application that returns %s is named in the log', async (_, application: HttpApplication) => {
+  const { log, logged } = newLog()
+  await answerTo(application, get, log)
+  expect(logged).toEqual(['the application returned without a complete answer'])
+})
+
+test('one whose peer has left owes no answer', async () => {
+  const { log, logged } = newLog()
+  await using server = await serveHttp(
+    async (_scope, _receive, _send, { signal }) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    },
+    {},
+    { log },
+  )
+  const client = await RawClient.connect(server.url)
+  client.send(get)
+  while (server.listener.connections === 0) await new Promise(setImmediate)
+  client.reset()
+  await server.test.idle()
+  expect(logged).toEqual([])
+})
+
+async function half(_scope: HttpScope, _receive: unknown, send: Send<HttpProtocol>): Promise<void> {
+  await send(start)
+  await send({ type: 'http.response.body', body: 'half', moreBody: true })
+}
+
+function newLog() {
+  const logged: string[] = []
+  const log: typeof silentLog = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    error: (_: object, line: string) => logged.push(line),
+  })
+  return { log, logged }
+}
