@@ -5,13 +5,14 @@ import { createServer, type Server } from 'node:net'
 import { hostname as machineName } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
-import type { Adapter, Listener, Services } from '../../src/asgi/adapter.ts'
+import type { Adapter, Listener, Services, Example } from '../../src/asgi/adapter.ts'
 import type { AttemptSettled, DeliveryOptions, StoredRecord } from '../../src/asgi/delivery.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { addressText } from '../../src/runtime/options.ts'
 import { whenSettled } from '../../src/runtime/settled.ts'
 import { Work } from '../../src/runtime/work.ts'
+import { shellWord } from '../../src/runtime/shell-word.ts'
 import { outboxCarrier, relayCarrier, type Carrier } from './carriers.ts'
 import { ClientRates } from './client-rates.ts'
 import { Deliveries } from './delivery.ts'
@@ -50,7 +51,10 @@ interface Opened {
 }
 
 class EmailListener implements Listener {
-  readonly example = 'npx signalbox send email help@support.org "My printer is on fire"'
+  readonly example: Example = {
+    address: 'help@support.org',
+    command: (to) => `npx signalbox send email ${shellWord(to)} "My printer is on fire"`,
+  }
   readonly outgoing: DeliveryOptions
   readonly #options: EmailOptions
   readonly #log: Log

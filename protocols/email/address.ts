@@ -14,7 +14,7 @@ export interface FoldedAddress {
 }
 
 /** RFC 5321 4.5.3.1: 64 for the local part, 255 for the domain, and the `@`. Longer ones match no rule. */
-const longestAddress = 320
+export const longestAddress = 320
 
 // RFC 5322 3.2.3, RFC 6531 3.3: atext, and beyond ASCII anything that is no control, space or lone surrogate.
 const dotAtom = /^[^\s\p{C}"(),:;<>@[\\\]]+$/u

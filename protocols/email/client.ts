@@ -16,7 +16,7 @@ export const client: Client = {
     if (!to || !foldAddress(to)) {
       throw new SignalboxError(
         'bad_address',
-        'expected a recipient: signalbox send email help@support.org "My printer is on fire"',
+        `expected a recipient${foundIn(to)}: signalbox send email help@support.org "My printer is on fire"`,
       )
     }
     const from = options['from'] ?? defaultSender
@@ -38,12 +38,20 @@ export const client: Client = {
       const { response } = await transport.sendMail({ ...mail, envelope: { from, to: [to] } })
       return { positive: response.startsWith('250'), text: response }
     } catch (error) {
+      // The package gives the system's error a code of its own.
+      const refused = Error.isError(error) && error.message.includes('ECONNREFUSED')
+      if (refused) throw Object.assign(error, { code: 'ECONNREFUSED' })
       return { positive: false, text: answerIn(error) }
     } finally {
       target.signal.removeEventListener('abort', abort)
       transport.close()
     }
   },
+}
+
+/** Of what was given instead. */
+function foundIn(given: string | undefined): string {
+  return given === undefined ? '' : `, found ${JSON.stringify(given)}`
 }
 
 interface Content {

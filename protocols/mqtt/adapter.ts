@@ -4,11 +4,12 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { createServer as createSecureServer, type TlsOptions } from 'node:tls'
-import type { Adapter, HttpHost, Listener, Services, TlsFiles } from '../../src/asgi/adapter.ts'
+import type { Adapter, HttpHost, Listener, Services, TlsFiles, Example } from '../../src/asgi/adapter.ts'
 import type { AttemptSettled, StoredRecord } from '../../src/asgi/delivery.ts'
 import { hasCode, reason, SignalboxError } from '../../src/runtime/errors.ts'
 import { KeepAlive } from '../../src/runtime/keep-alive.ts'
 import { addressText } from '../../src/runtime/options.ts'
+import { shellWord } from '../../src/runtime/shell-word.ts'
 import { Broker } from './broker.ts'
 import type { MqttOptions } from './options.ts'
 import type { MqttProtocol } from './scope.ts'
@@ -72,11 +73,15 @@ class MqttListener implements Listener {
     return this.#http ? [tcp, `${this.#http.url.replace('http', 'ws')}${websocketPath}`] : [tcp]
   }
 
-  get example(): string {
+  get example(): Example {
     const { address, tls, anonymous } = this.#options
     const login = anonymous === false ? ' -u USER -P PASSWORD' : ''
     const secure = tls ? ` --cafile ${tls.cert}` : ''
-    return `mosquitto_pub -h ${address.host} -p ${this.#parts.endpoint.port}${login}${secure} -t sensors/kitchen/temperature -m 21.5`
+    const command = `mosquitto_pub -h ${address.host} -p ${this.#parts.endpoint.port}${login}${secure}`
+    return {
+      address: 'sensors/kitchen/temperature',
+      command: (topic) => `${command} -t ${shellWord(topic)} -m 21.5`,
+    }
   }
 
   get connections(): number {
@@ -171,7 +176,10 @@ async function createListener(options: MqttOptions, { base, log }: Services<Mqtt
         tls,
       )
     : createServer(common)
-  server.on('error', (error) => log.error({ err: error }, 'the MQTT listener reports an error'))
+  server.on('error', (error) => {
+    // What keeps it from listening is said by whoever listens.
+    if (server.listening) log.error({ err: error }, 'the MQTT listener reports an error')
+  })
   server.on('tlsClientError', (error: unknown, socket: Socket) => {
     log.debug({ err: error }, 'a TLS handshake failed')
     socket.destroy() // Node leaves one open that is too slow.

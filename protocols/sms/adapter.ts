@@ -6,6 +6,7 @@ import type { StoredRecord } from '../../src/asgi/delivery.ts'
 import { answerAndClose } from '../../src/runtime/http-answer.ts'
 import { whenSettled } from '../../src/runtime/settled.ts'
 import { Work } from '../../src/runtime/work.ts'
+import { shellWord } from '../../src/runtime/shell-word.ts'
 import { sentence, write } from './answer.ts'
 import type { Carrier } from './carrier.ts'
 import { ConsentStore } from './consent.ts'
@@ -72,7 +73,10 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       get urls() {
         return [host.url + options.path]
       },
-      example: 'npx signalbox send sms +14155550100 "TEMP kitchen"',
+      example: {
+        address: '+14155550100',
+        command: (from) => `npx signalbox send sms ${shellWord(from)} "TEMP kitchen"`,
+      },
       get connections() {
         return handling.open
       },

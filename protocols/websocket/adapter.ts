@@ -2,10 +2,11 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { WebSocketServer, type Server } from 'ws'
-import type { Adapter, HttpHost, Listener, Services, Unrouted } from '../../src/asgi/adapter.ts'
+import type { Adapter, HttpHost, Listener, Services, Unrouted, Example } from '../../src/asgi/adapter.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { requestParts } from '../../src/runtime/http-message.ts'
+import { shellWord } from '../../src/runtime/shell-word.ts'
 import { BatchCorker } from './corker.ts'
 import { checkHandshake, checkOrigin } from './handshake.ts'
 import { OpenSocket } from './open-socket.ts'
@@ -58,8 +59,11 @@ class WebsocketListener implements Listener, SessionOwner {
     return [this.#host.url.replace(/^http/, 'ws')]
   }
 
-  get example(): string {
-    return `npx signalbox send websocket ${this.#options.rootPath}/chat/ hello`
+  get example(): Example {
+    return {
+      address: '/chat/',
+      command: (path) => `npx signalbox send websocket ${shellWord(this.#options.rootPath + path)} hello`,
+    }
   }
 
   async close(signal: AbortSignal): Promise<void> {

@@ -1,22 +1,30 @@
 /** `signalbox send websocket`: connects, says its messages, and prints what comes back until it is quiet. */
 import { WebSocket } from 'ws'
 import type { Client, ClientAnswer, ClientTarget } from '../../src/asgi/definition.ts'
-import { SignalboxError } from '../../src/runtime/errors.ts'
+import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { addressText, reachable } from '../../src/runtime/options.ts'
 import type { WebsocketOptions } from './options.ts'
+
+/** Milliseconds: what a timer can wait. */
+const longestWait = 2 ** 31 - 1
 
 export const client: Client = {
   async send([path, ...texts], options, target) {
     const quiet = Number(options['wait'] ?? 500)
-    if (!path?.startsWith('/') || !Number.isFinite(quiet)) {
-      throw new SignalboxError('bad_address', 'expected a path: signalbox send websocket /chat/ hello')
+    if (!path?.startsWith('/')) {
+      const found = path === undefined ? '' : `, found ${JSON.stringify(path)}`
+      throw new SignalboxError('bad_address', `expected a path${found}: signalbox send websocket /chat/ hello`)
+    }
+    if (!(quiet >= 0 && quiet <= longestWait)) {
+      const found = JSON.stringify(options['wait'])
+      throw new SignalboxError('bad_address', `--wait: found ${found}, expected milliseconds up to ${longestWait}`)
     }
     // The certificate names the public host, and this goes to the operator's own address: there is nobody else to ask for.
     const socket = new WebSocket(urlOf(target) + path, { rejectUnauthorized: false })
     const stop = () => socket.terminate()
     target.signal.addEventListener('abort', stop, { once: true })
     try {
-      return await talk(socket, texts, quiet)
+      return await talk(socket, texts, { quiet, target })
     } finally {
       target.signal.removeEventListener('abort', stop)
     }
@@ -29,9 +37,16 @@ function urlOf({ options, http }: ClientTarget): string {
   return `${secure ? 'wss' : 'ws'}://${addressText(reachable(own.address ?? http.address))}`
 }
 
-function talk(socket: WebSocket, texts: readonly string[], quiet: number): Promise<ClientAnswer> {
-  const { promise, resolve } = Promise.withResolvers<ClientAnswer>()
+interface Talk {
+  /** Milliseconds. */
+  readonly quiet: number
+  readonly target: ClientTarget
+}
+
+function talk(socket: WebSocket, texts: readonly string[], { quiet, target }: Talk): Promise<ClientAnswer> {
+  const { promise, resolve, reject } = Promise.withResolvers<ClientAnswer>()
   const lines: string[] = []
+  const print = target.print ?? ((line: string) => void lines.push(line))
   let accepted = false
   let timer: NodeJS.Timeout | undefined
   const waitOn = () => {
@@ -40,15 +55,20 @@ function talk(socket: WebSocket, texts: readonly string[], quiet: number): Promi
   }
   socket.on('open', () => {
     accepted = true
+    target.answered?.()
     for (const text of texts) socket.send(text)
     waitOn()
   })
   socket.on('message', (data, isBinary) => {
     const bytes = data as Buffer // what the default binaryType gives
-    lines.push(isBinary ? `[${bytes.length} bytes]` : bytes.toString())
+    print(isBinary ? `[${bytes.length} bytes]` : bytes.toString())
     waitOn()
   })
-  socket.on('error', (error) => lines.push(error.message))
+  socket.on('error', (error) => {
+    // Nobody answered: that is for the command to explain.
+    if (hasCode(error, 'ECONNREFUSED')) reject(error)
+    lines.push(error.message)
+  })
   socket.on('close', (code, reason) => {
     clearTimeout(timer)
     const fine = accepted && code === 1000

@@ -18,7 +18,7 @@ export const websocket: ProtocolDefinition<WebsocketProtocol, WebsocketOptions> 
       { name: 'text...', description: 'messages, sent one after the other', optional: true },
     ],
     options: [
-      { name: 'wait', value: 'milliseconds', description: 'how long to wait for a further message (default 500)' },
+      { name: 'wait', value: 'milliseconds', description: 'how long to wait for each further message (default 500)' },
     ],
     example: 'signalbox send websocket /chat/ hello',
   },

@@ -68,10 +68,14 @@ export interface ClientTarget {
   /** The http listener's entry, parsed, for the protocols that share it. */
   readonly http: { readonly address: ListenAddress; readonly tls?: TlsFiles | undefined }
   readonly signal: AbortSignal
+  /** Shows something as it comes; left out: all of it comes with the answer. */
+  readonly print?: (text: string) => void
+  /** The peer has answered: from here on `signal` has no time limit. */
+  readonly answered?: () => void
 }
 export interface ClientAnswer {
   /** True when the peer gave a positive answer: the command's exit code is 0 only then. */
   readonly positive: boolean
-  /** What came back on the wire, for a person. */
+  /** What came back on the wire and was not printed, for a person; empty: nothing more. */
   readonly text: string
 }

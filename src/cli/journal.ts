@@ -1,12 +1,12 @@
 /** `signalbox journal`: what was stored and waits or is dead: to look at, to try again, to take out; also while the gateway runs. */
 import path from 'node:path'
 import type { Command } from 'commander'
+import { SignalboxError } from '../runtime/errors.ts'
 import { duration } from '../runtime/options.ts'
 import type { RecordLine, RecordPage } from '../server/journal-desk.ts'
 import { noJournal, placeOf, type Journals, type Named, type RecordPlace } from '../server/journals.ts'
 import { configFile, configHelp, read, refuse } from './config-file.ts'
 import { explained } from './connection.ts'
-import { openJournals } from './journals.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 import { table } from './table.ts'
 
@@ -19,8 +19,8 @@ interface Common {
   readonly reveal?: true
 }
 interface Filter {
-  readonly state?: 'waiting' | 'dead'
-  readonly direction?: 'in' | 'out'
+  readonly state?: string
+  readonly direction?: string
   readonly protocol?: string
   readonly rule?: string
   readonly older?: string
@@ -106,9 +106,19 @@ async function touch(
 ): Promise<ExitCode> {
   return await withJournal(parts, given, async (journal) => {
     const named = ids.map((id) => placeIn(journal, 'the record', id))
-    const touched = await (named.length > 0 ? journal.touch(act, named) : journal.touchAll(act, filterOf(given)))
+    const filter = filterOf(given)
+    if (named.length === 0 && Object.keys(filter).length === 0) {
+      throw new UsageError(
+        'expected the numbers of records, or which ones: --state, --direction, --protocol, --rule, --older, --newer',
+      )
+    }
+    const touched = await (named.length > 0 ? journal.touch(act, named) : journal.touchAll(act, filter))
     const done = act === 'retry' ? 'will be tried again' : 'taken out'
     parts.output.out(given.json ? JSON.stringify(touched) : `${touched.ids.length} ${done}`)
+    const missing = ids.filter((id) => !touched.ids.map(String).includes(id))
+    if (missing.length === 0) return
+    const what = act === 'retry' ? 'dead letter' : 'record'
+    throw new SignalboxError('bad_message', `found no ${what} ${missing.join(', ')}`)
   })
 }
 
@@ -119,6 +129,8 @@ async function withJournal(parts: Parts, given: Common, act: (journals: Journals
   if (!settings) return refuse(parts, file, diagnostics)
   const data = path.resolve(parts.folder, path.dirname(file), settings.data)
   try {
+    // Not for whoever only asks for help.
+    const { openJournals } = await import('./journals.ts')
     const { journals, opened } = await openJournals(data)
     await using _opened = opened
     await act(journals)
@@ -131,13 +143,19 @@ async function withJournal(parts: Parts, given: Common, act: (journals: Journals
 
 function filterOf({ state, direction, protocol, rule, older, newer }: Filter) {
   return {
-    ...(state !== undefined && { state }),
-    ...(direction !== undefined && { direction }),
+    ...(state !== undefined && { state: oneOf('--state', state, ['waiting', 'dead']) }),
+    ...(direction !== undefined && { direction: oneOf('--direction', direction, ['in', 'out']) }),
     ...(protocol !== undefined && { protocol }),
     ...(rule !== undefined && { rule }),
     ...(older !== undefined && { olderThan: before('--older', older) }),
     ...(newer !== undefined && { newerThan: before('--newer', newer) }),
   }
+}
+
+function oneOf<T extends string>(option: string, text: string, known: readonly T[]): T {
+  const found = known.find((each) => each === text)
+  if (found !== undefined) return found
+  throw new UsageError(`${option}: found ${JSON.stringify(text)}, expected ${known.join(' or ')}`)
 }
 
 function before(option: string, text: string): number {

@@ -1,4 +1,5 @@
 /** `signalbox mqtt-password`: what the YAML keeps instead of a password. */
+import { Writable } from 'node:stream'
 import type { Command } from 'commander'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 
@@ -19,8 +20,8 @@ export function defineMqttPassword(command: Command, parts: Parts, run: Run): vo
 
 async function hash(parts: Parts): Promise<ExitCode> {
   const { input, output } = parts
-  if (input.isTTY) output.error('the password, and return:')
-  const password = await firstLine(input)
+  if (input.isTTY) output.error('the password, and return (it is not shown):')
+  const password = await (input.isTTY ? typedLine(input) : firstLine(input))
   if (password === '' || password.length > longest) {
     output.error(
       `found ${password === '' ? 'an empty line' : 'a line that is too long'} on standard input, expected a password`,
@@ -29,6 +30,21 @@ async function hash(parts: Parts): Promise<ExitCode> {
   }
   output.out(await parts.hashPassword(password))
   return exitCodes.ok
+}
+
+/** What a person types, which nobody who looks on is to read; empty when it is broken off. */
+async function typedLine(input: Parts['input']): Promise<string> {
+  const { createInterface } = await import('node:readline')
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input, output: nowhere, terminal: true })
+  try {
+    return await new Promise<string>((resolve) => {
+      lines.once('line', resolve)
+      lines.once('close', () => resolve(''))
+    })
+  } finally {
+    lines.close()
+  }
 }
 
 async function firstLine(input: Parts['input']): Promise<string> {

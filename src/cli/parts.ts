@@ -22,7 +22,7 @@ export interface Parts {
   readonly folder: string
   readonly version: string
   /** Standard input, and whether a person types there. */
-  readonly input: AsyncIterable<Buffer | string> & { readonly isTTY?: boolean }
+  readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   /** Whether a person reads standard error: the log is lines of JSON otherwise. */
   readonly pretty: boolean
   /** Turns a password into the line that the YAML keeps. */

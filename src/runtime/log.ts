@@ -20,7 +20,8 @@ export interface LogOptions {
 export async function createLog({ level, pretty }: LogOptions): Promise<Logger> {
   if (!pretty) return logTo(loadPino().destination({ fd: 2, sync: true }), level)
   const { PinoPretty } = await import('pino-pretty')
-  return logTo(PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }), level)
+  const format = { ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true }
+  return logTo(PinoPretty({ ...format, destination: 2, sync: true }), level)
 }
 
 /** A log that writes there. */

@@ -13,12 +13,14 @@ const fixtures = path.join(import.meta.dirname, '..', 'config', 'fixtures')
 interface Options {
   readonly folder?: string
   readonly input?: string
+  /** Standard input where a person types. */
+  readonly terminal?: Readable & { readonly isTTY: boolean }
 }
 
 /** In this process, which is quicker; a few tests below start real ones. */
 async function signalbox(
   line: string | readonly string[],
-  { folder = fixtures, input = '' }: Options = {},
+  { folder = fixtures, input = '', terminal }: Options = {},
 ): Promise<Ended> {
   let [out, error] = ['', '']
   const code = await runCommandLine(typeof line === 'string' ? line.split(' ').filter((word) => word !== '') : line, {
@@ -27,7 +29,7 @@ async function signalbox(
     environment: {},
     folder,
     version: '1.2.3',
-    input: Readable.from([Buffer.from(input)]),
+    input: terminal ?? Readable.from([Buffer.from(input)]),
     pretty: false,
     hashPassword: (password) => Promise.resolve(`hash-of-${password.length}`),
   })
@@ -40,6 +42,7 @@ const broken = withApplication(
 
 describe('help and usage', () => {
   test.each([
+    'init',
     'serve',
     'worker',
     'check',
@@ -83,6 +86,7 @@ describe('help and usage', () => {
     ['explain fax 1', /'fax' is invalid[^]*http, websocket, mqtt, email, sms, channel/],
     ['send mqtt', /missing required argument 'to'/],
     ['send mqtt a --timeout 5', /--timeout: found "5", expected a duration/],
+    ['send mqtt a --timeout 25d', /--timeout: expected at most 24d/],
     ['worker', /missing required argument 'name'/],
     ['worker gateway.yaml', /expected the name of a channel/],
     ['worker a b.yaml --config c.yaml', /found b\.yaml and --config, expected one of them/],
@@ -164,7 +168,8 @@ describe('check', () => {
   })
 
   test('a file that is not there', async () => {
-    const expected = 'nowhere.yaml:1:1  found no such file\nnowhere.yaml: 1 mistake\n'
+    const hint = '`npx signalbox init` writes a first one'
+    const expected = `nowhere.yaml:1:1  found no such file: ${hint}\nnowhere.yaml: 1 mistake\n`
     expect(await signalbox('check nowhere.yaml')).toEqual({ code: 78, out: expected, error: '' })
   })
 })
@@ -297,6 +302,18 @@ test('mqtt-password hashes the line on standard input', async () => {
     error: '',
   })
   expect(await signalbox('mqtt-password', { input: '\n' })).toMatchObject({ code: 64, out: '' })
+})
+
+test('mqtt-password reads what is typed, with its corrections, and has the terminal not show it', async () => {
+  const modes: boolean[] = []
+  const typed = (keys: string) =>
+    Object.assign(Readable.from([Buffer.from(keys)]), { isTTY: true, setRawMode: (raw: boolean) => modes.push(raw) })
+  const asked = 'the password, and return (it is not shown):\n'
+  const hashed = await signalbox('mqtt-password', { terminal: typed('hunterr\x7f2\r') })
+  expect(hashed).toEqual({ code: 0, out: 'hash-of-7\n', error: asked })
+  expect(modes).toEqual([true, false])
+  // Ctrl+C
+  expect(await signalbox('mqtt-password', { terminal: typed('hun\x03') })).toMatchObject({ code: 64, out: '' })
 })
 
 describe('as a process', () => {

@@ -70,6 +70,7 @@ test('lists the newest first, with what failed and where, and without whole numb
     ['1', 'waiting', 'sms'],
   ])
   expect(out).toContain('gateway.yaml:3')
+  expect(rows.map((row) => row.split(/ {2,}/)[5])).toEqual(['x', '+1…11', '+1…00'])
   expect(out).toContain('no answer for +1…11')
   expect(out).toContain('a…@example.org is unknown')
 })
@@ -165,12 +166,21 @@ describe.each(['that nobody uses', 'whose gateway runs'])('on a data folder %s',
     expect(error).toContain('found no record 99')
   })
 
+  test('a number that names nothing to retry or discard is said, and the others are done', async () => {
+    await using made = await start()
+    // 1 waits: it needs no retry.
+    const retried = await signalbox(made.folder, 'retry', '2', '1', '99')
+    expect(retried).toEqual({ code: 1, out: '1 will be tried again\n', error: 'found no dead letter 1, 99\n' })
+    const discarded = await signalbox(made.folder, 'discard', '3', '99')
+    expect(discarded).toEqual({ code: 1, out: '1 taken out\n', error: 'found no record 99\n' })
+  })
+
   test('nothing is retried or discarded that was not named', async () => {
     await using made = await start()
     for (const act of ['retry', 'discard']) {
       const { code, error } = await signalbox(made.folder, act)
-      expect(code).toBe(1)
-      expect(error).toContain('expected ids, or state')
+      expect(code).toBe(64)
+      expect(error).toContain('expected the numbers of records, or which ones: --state')
     }
     expect(idsIn(await signalbox(made.folder, 'list', '--json'))).toEqual([3, 2, 1])
   })
@@ -181,6 +191,8 @@ test.each([
   [['retry', '1.5'], 'found "1.5", expected a number'],
   [['list', '--older', 'soon'], '--older: found "soon", expected a duration'],
   [['list', '--limit', 'all'], '--limit: found "all"'],
+  [['list', '--state', 'lost'], '--state: found "lost", expected waiting or dead'],
+  [['retry', '--direction', 'up'], '--direction: found "up", expected in or out'],
 ])('%j is a mistake that is said', async (line, message) => {
   await using made = await newFolder()
   const { code, error } = await signalbox(made.folder, ...line)

@@ -28,17 +28,24 @@ async function serving(text = first) {
   }
 }
 
-test('greets with each address and a line to try it', async () => {
+test('greets with each address and a line to try it that a rule takes', async () => {
   await using place = await serving()
   await place.gateway.sees('out', /data .*\n/)
   expect(place.gateway.out.split('\n')).toEqual([
     'signalbox 1.2.3 serves gateway.yaml',
     `  http  ${place.url}`,
-    `        try: curl ${place.url}/`,
+    `        try: curl ${place.url}/first`,
     expect.stringMatching(/^ {2}data {2}\/.*\/data$/),
     '',
   ])
   expect(await place.ask('/first')).toBe('a rule takes it\n')
+})
+
+test('tells the file to the commands to try that would not find it', async () => {
+  await using place = await temporaryFolder()
+  await writeFile(path.join(place.folder, 'other.yaml'), `admin: { address: 127.0.0.1:0 }\n${first}`)
+  await using gateway = new Running(toyMain, ['serve', 'other.yaml'], { folder: place.folder })
+  await gateway.sees('out', /admin .*\n +try: npx signalbox stats --watch other\.yaml\n/)
 })
 
 describe('a signal', () => {
@@ -132,6 +139,6 @@ describe('what keeps it from starting', () => {
     await writeFile(path.join(other.folder, 'gateway.yaml'), first.replace('127.0.0.1:0', new URL(place.url).host))
     const { code, error } = await run(toyMain, ['serve'], other)
     expect(code).toBe(1)
-    expect(error).toMatch(/the gateway does not start: .*127\.0\.0\.1:\d+/)
+    expect(error).toMatch(/^the gateway does not start: .*127\.0\.0\.1:\d+.*\n$/)
   })
 })

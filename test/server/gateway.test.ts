@@ -30,7 +30,7 @@ function pigeonPost(story: string[], fail = false) {
       post.services = services
       return {
         urls: ['pigeon://roof'],
-        example: 'coo',
+        example: { address: 'roof', command: (address) => `coo ${address}` },
         get connections() {
           return post.open.length
         },
@@ -94,7 +94,7 @@ test('lifespan starts before any listener and shuts down after all of them', asy
   const story: string[] = []
   const { definition } = pigeonPost(story)
   const { gateway } = await start({ lifespan: lifespan(story), pigeon: async () => undefined }, [definition])
-  expect(gateway.listeners).toMatchObject([{ name: 'pigeon', urls: ['pigeon://roof'], example: 'coo' }])
+  expect(gateway.listeners).toMatchObject([{ name: 'pigeon', urls: ['pigeon://roof'], example: { address: 'roof' } }])
   await gateway.close()
   await gateway.close()
   expect(story).toEqual(['lifespan.startup', 'start {"roof":1}', 'close', 'lifespan.shutdown'])

@@ -21,9 +21,7 @@ export const adapter: Adapter = {
       get urls() {
         return [host.url]
       },
-      get example() {
-        return `curl ${host.url}/`
-      },
+      example: { address: '/', command: (path) => `curl ${host.url}${path}` },
       connections: 0,
       // Somebody is still there: only the end of the drain, or a second signal, ends it.
       close: async (signal: AbortSignal) => {

@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals'
 import { client } from '../../../protocols/websocket/client.ts'
 import { websocketOptions } from '../../../protocols/websocket/options.ts'
+import { hasCode } from '../../../src/runtime/errors.ts'
 import { websocket } from '../../../protocols/websocket/protocol.ts'
 import { echo, serveWebsocket } from './support.ts'
 
@@ -95,4 +96,35 @@ test('options: defaults, units, and what is wrong in words', () => {
   expect(problem({ origins: ['example.org'] })).toBeDefined()
   expect(problem({ origins: ['https://example.org/path'] })).toBeDefined()
   expect(problem({ origins: ['same', 'https://example.org'] })).toBeUndefined()
+})
+
+test('a refused connection is an error for the command to explain', async () => {
+  const server = await serveWebsocket(echo)
+  const { url } = server
+  await server[Symbol.asyncDispose]()
+  const error: unknown = await client.send(['/'], {}, target(url)).catch((problem: unknown) => problem)
+  expect(hasCode(error, 'ECONNREFUSED')).toBe(true)
+})
+
+test('what comes is printed as it comes, and the wait for more may be longer than that for the answer', async () => {
+  await using server = await serveWebsocket(echo)
+  const controller = new AbortController()
+  const printed = Promise.withResolvers<string>()
+  let answered = false
+  const to = {
+    ...target(server.url, controller.signal),
+    print: printed.resolve,
+    answered: () => (answered = true),
+  }
+  const answer = client.send(['/', 'hello'], { wait: '60000' }, to)
+  expect(await printed.promise).toBe('hello')
+  expect(answered).toBe(true)
+  controller.abort()
+  expect(await answer).toMatchObject({ positive: false, text: expect.not.stringContaining('hello') })
+})
+
+test.each(['-1', 'long', '1e99'])('--wait %s is an error in words', async (wait) => {
+  await expect(client.send(['/'], { wait }, target('http://127.0.0.1:1'))).rejects.toThrow(
+    `--wait: found "${wait}", expected milliseconds`,
+  )
 })
