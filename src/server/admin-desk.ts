@@ -56,7 +56,7 @@ export class AdminDesk {
     if (!place.post || request.method !== 'POST') return notAllowed(place)
     // No form of a web page can have this type without asking first.
     if (!/^application\/json *(?:;|$)/i.test(request.headers['content-type'] ?? '')) {
-      return { status: 415, text: 'Expected a message as content-type: application/json' }
+      return { status: 415, text: 'Expected the header content-type: application/json' }
     }
     const body = await read(request, maxBodySize)
     if (body === 'too large') return { status: 413, text: `Expected at most ${maxBodySize} bytes` }
@@ -81,6 +81,8 @@ function answerTo(error: unknown): Answer {
 function read(request: IncomingMessage, limit: number): Promise<Buffer | 'too large' | undefined> {
   // A request that announces no body has had its end before anybody could listen for it.
   if (request.readableEnded) return Promise.resolve(Buffer.alloc(0))
+  // Nor has one whose caller left before.
+  if (request.destroyed) return Promise.resolve(undefined)
   const { promise, resolve } = Promise.withResolvers<Buffer | 'too large' | undefined>()
   const chunks: Buffer[] = []
   let size = 0

@@ -62,8 +62,16 @@ export class OwnFigures implements Figures {
   }
 
   #load(): Promise<Metrics> {
-    this.#metrics ??= import('./metrics.ts').then(({ Metrics }) => new Metrics(this.#sources))
-    return this.#metrics
+    return (this.#metrics ??= this.#create().catch((error: unknown) => {
+      // Whoever asked is told; the next one tries again.
+      this.#metrics = undefined
+      throw error
+    }))
+  }
+
+  async #create(): Promise<Metrics> {
+    const { Metrics } = await import('./metrics.ts')
+    return new Metrics(this.#sources)
   }
 }
 

@@ -1,5 +1,6 @@
 /** `/metrics`: what the parts of a gateway have counted, in the format of Prometheus. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   AggregatorRegistry,
   Counter,
@@ -65,14 +66,20 @@ export class Metrics implements Disposable {
   }
 
   async text(): Promise<string> {
-    await this.#journal?.refresh()
+    await this.#refresh()
     return await this.#registry.metrics()
   }
 
   /** For another process: see {@link together}. */
   async json(): Promise<MetricsJson> {
-    await this.#journal?.refresh()
+    await this.#refresh()
     return await this.#registry.getMetricsAsJSON()
+  }
+
+  /** Of a delay that was never measured the package says `NaN`, and 292 years for the least: the first scrape waits for it. */
+  async #refresh(): Promise<void> {
+    await this.#journal?.refresh()
+    for (let tries = 0; this.#delay.count === 0 && tries < 10; tries++) await sleep(resolution)
   }
 
   [Symbol.dispose](): void {
