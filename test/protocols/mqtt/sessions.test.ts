@@ -7,6 +7,7 @@ import { afterEach, describe, expect, test } from '@jest/globals'
 import { pino } from 'pino'
 import { TopicRouter } from '../../../protocols/mqtt/router.ts'
 import { hasCode } from '../../../src/runtime/errors.ts'
+import { silentLog } from '../../../src/runtime/log.ts'
 import { bytes, messagesOf, packet, recorder, serveMqtt, until, type MqttServer } from './support.ts'
 
 const folders: string[] = []
@@ -67,15 +68,20 @@ test('a data folder that another gateway uses is refused in words', async () => 
   expect(String(error)).toContain('another gateway uses it')
 })
 
-test('an address that is taken is refused in words, and nothing is left open', async () => {
+test('an address that is taken is refused in words, once, and nothing is left open', async () => {
   const { application } = recorder()
+  const logged: unknown[] = []
+  const log: typeof silentLog = Object.assign(Object.create(silentLog), {
+    error: (...line: unknown[]) => logged.push(line),
+  })
   await using server = await serveMqtt(application)
   const data = newFolder()
   const address = `127.0.0.1:${new URL(server.url).port}`
   for (let attempt = 0; attempt < 2; attempt++) {
-    const error: unknown = await serveMqtt(application, { address, persistence: 'disk' }, { data }).catch(
+    const error: unknown = await serveMqtt(application, { address, persistence: 'disk' }, { data, log }).catch(
       (reason: unknown) => reason,
     )
+    expect(logged).toEqual([])
     expect(String(error)).toContain(`cannot listen on mqtt://${address}: another program listens there`)
   }
 })

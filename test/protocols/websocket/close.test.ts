@@ -1,8 +1,10 @@
 /** Every way in which an open WebSocket can end, and what its peer and its application are told. */
-import { expect, test } from '@jest/globals'
+import { randomBytes } from 'node:crypto'
+import { expect, jest, test } from '@jest/globals'
 import { WebSocket } from 'ws'
 import { SignalboxError, hasCode } from '../../../src/runtime/errors.ts'
-import { Client, disconnect, echo, observed, serveWebsocket } from './support.ts'
+import { RawClient } from '../../support/raw-client.ts'
+import { Client, disconnect, echo, handshake, observed, serveWebsocket } from './support.ts'
 
 test('an application that raises: close 1011, without details', async () => {
   await using server = await serveWebsocket(async (_scope, receive, send) => {
@@ -55,6 +57,53 @@ test('a peer that closes while much is on its way to it hears it all, and then t
   expect(await client.closed).toEqual({ code: 1000, reason: 'enough' })
   expect(await ended.promise).toEqual(disconnect(1000, 'enough'))
 })
+
+const deflating = handshake.replace('\r\n\r\n', '\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n')
+
+const masked = (...bytes: readonly number[]) => Buffer.from([...bytes.slice(0, 2), 0, 0, 0, 0, ...bytes.slice(2)])
+
+test.each([
+  ['closes', handshake, masked(0x88, 0x82, 0x03, 0xe8), disconnect(1000)],
+  ['closes a compressed connection', deflating, masked(0x88, 0x82, 0x03, 0xe8), disconnect(1000)],
+  ['breaks the framing', handshake, masked(0x83, 0x80), disconnect(1002, 'Invalid WebSocket frame: invalid opcode 3')],
+])(
+  'a peer that %s and never reads what is on its way to it is cut after five seconds',
+  async (_name, hello, last, expected) => {
+    // More than the kernel holds between the two.
+    const text = randomBytes(16 * 2 ** 20).toString('base64')
+    const { promise: ended, resolve } = Promise.withResolvers<unknown>()
+    let over = false
+    await using server = await serveWebsocket(
+      async (_scope, receive, send) => {
+        await receive()
+        await send({ type: 'websocket.accept' })
+        void send({ type: 'websocket.send', text })
+        resolve(await receive())
+        over = true
+      },
+      { compression: true },
+    )
+    const client = await RawClient.connect(server.url)
+    client.send(hello)
+    // Whose headers it reads, and nothing behind them.
+    await client.until(/\r\n\r\n/)
+    client.socket.pause()
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'setInterval', 'performance', 'queueMicrotask', 'nextTick'] })
+    try {
+      client.send(last)
+      while (jest.getTimerCount() === 0) await new Promise(setImmediate)
+      jest.advanceTimersByTime(4999)
+      for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+      expect([over, server.listener.connections]).toEqual([false, 1])
+      jest.advanceTimersByTime(1)
+      expect(await ended).toEqual(expected)
+      expect(server.listener.connections).toBe(0)
+    } finally {
+      jest.useRealTimers()
+      client.reset()
+    }
+  },
+)
 
 test('an application that closes: its code and reason, and it hears the same', async () => {
   const next = Promise.withResolvers<unknown>()

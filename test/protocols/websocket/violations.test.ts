@@ -82,6 +82,16 @@ test.each([
   await server.test.idle()
 })
 
+test('compressed bytes that are none: close 1007, and the application is told', async () => {
+  const { application, ended } = observed()
+  await using server = await serveWebsocket(application, { compression: true })
+  const client = await Client.connect(server.url)
+  const bytes = Uint8Array.of(0xc1, 0x82, 0, 0, 0, 0, 0xff, 0xff)
+  ;(client.ws as unknown as { readonly _socket: import('node:net').Socket })._socket.write(bytes)
+  expect((await client.closed).code).toBe(1007)
+  expect(await ended).toEqual(disconnect(1007, 'invalid block type'))
+})
+
 test('a peer that does not read: 1013 when more than sendBuffer waits for it', async () => {
   const ended = Promise.withResolvers<unknown>()
   await using server = await serveWebsocket(
