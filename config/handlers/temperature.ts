@@ -1,6 +1,6 @@
 /** The sensors: each publish to `sensors/<room>/temperature` is a reading; one over the threshold raises an alarm. */
-import { MqttConsumer, type MqttPublish } from 'signalbox'
-import { checkedRoom, parseReading } from './reading.ts'
+import { MqttConsumer, permanent, type MqttPublish } from 'signalbox'
+import { checkedRoom, parseReading, type SensorReading } from './reading.ts'
 import { storeOf } from './store.ts'
 
 /** Readings above it raise the alarm, in °C. */
@@ -11,7 +11,7 @@ const late = 5 * 60_000
 const repeatWindow = 10 * 60_000
 
 export class MqttTemperatureConsumer extends MqttConsumer {
-  /** An error thrown here counts the message as failed and keeps it as a dead letter; the sensor stays connected. */
+  /** An error thrown here has the message tried again, and in the end kept as a dead letter; the sensor stays connected. */
   override async message({ topic, payload, retain, dup }: MqttPublish): Promise<void> {
     const [, name] = /^sensors\/([^/]*)\/temperature$/.exec(topic) ?? []
     // Other topics are none of our business: they go to their subscribers as ever.
@@ -20,8 +20,7 @@ export class MqttTemperatureConsumer extends MqttConsumer {
     if (retain) return this.log.debug({ topic }, 'a retained message is no new reading')
 
     const now = Date.now()
-    const room = checkedRoom(name)
-    const { celsius, at } = parseReading(payload, now)
+    const { room, celsius, at } = readingOf(name, payload, now)
     const { readings } = storeOf(this.scope)
 
     // `dup` says that it may be a repetition, not that it is one: its original may have been lost (MQTT 3.1.1, 3.3.1.1).
@@ -36,5 +35,14 @@ export class MqttTemperatureConsumer extends MqttConsumer {
     if (celsius <= threshold || isLate) return
     const alarm = JSON.stringify({ room, celsius, threshold, at: reading.at })
     await this.publish(`sensors/${room}/alarm`, alarm, { qos: 1 })
+  }
+}
+
+/** What is nonsense now is nonsense in a minute too: no further attempt. */
+function readingOf(name: string, payload: Uint8Array, now: number): SensorReading & { readonly room: string } {
+  try {
+    return { room: checkedRoom(name), ...parseReading(payload, now) }
+  } catch (error) {
+    throw permanent(error)
   }
 }

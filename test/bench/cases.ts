@@ -206,6 +206,7 @@ export const cases: readonly BenchCase[] = [
   storedMail('mail-stored', 16),
   // From many senders, whose mails share a commit.
   storedMail('mail-stored-128', 128),
+  storedMail('mail-stored-512', 512),
   // The same where the journal's thread may run beside the event loop, as it does unless somebody forbids it.
   storedMail('mail-stored-any', 128, { processors: 'any' }),
   groupCommit,

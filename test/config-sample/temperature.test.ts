@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { MqttCommunicator } from '../../protocols/mqtt/communicator.ts'
 import { MqttTemperatureConsumer } from '../../config/handlers/temperature.ts'
+import { hasCode, reason } from '../../src/runtime/errors.ts'
 import { sample, type Sample } from './sample.ts'
 
 let house: Sample
@@ -60,8 +61,10 @@ describe('nonsense', () => {
     [kitchen, '{"celsius":21,"at":"1970-01-01T00:00:07Z"}', "the sensor's clock was never set"],
     ['sensors/living room/temperature', '21', 'the room "living room": expected'],
     ['sensors//temperature', '21', 'the room "": expected'],
-  ])('%s %s is refused in words, and the sensor goes on', async (topic, payload, words) => {
-    await expect(sensor.publish(topic, payload)).rejects.toThrow(words)
+  ])('%s %s is refused in words, for good, and the sensor goes on', async (topic, payload, words) => {
+    const refused: unknown = await sensor.publish(topic, payload).catch((error: unknown) => error)
+    expect(reason(refused)).toContain(words)
+    expect(hasCode(refused, 'permanent')).toBe(true)
     await sensor.publish(kitchen, '21')
     expect(sensor.closed).toBe(false)
     expect(history()).toEqual([21])
