@@ -97,7 +97,7 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
   const channels = config.workers.map(({ channel }) => channel)
   log.info({ file: config.file, listening: gateway.listeners.flatMap(({ urls }) => urls), channels }, 'serving')
   const prepared = config.blocking.length > 0 ? bridge.prepare(config.blocking) : Promise.resolve()
-  // Only now: it sets a flag of V8, which takes nothing from the cache that was compiled under other flags.
+  // Only now: it sets flags of V8, which takes nothing from the cache that was compiled under other flags.
   void prepared.then(boundYoungGeneration)
   const signal = await signals.first
   log.info({ signal }, 'closing: open scopes may finish, a second signal ends at once')
