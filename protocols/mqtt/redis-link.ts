@@ -1,5 +1,5 @@
 /** The connections to the Redis that gateways share: for commands, for publishing, and for what is subscribed to there. */
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as immediate, setTimeout as pause } from 'node:timers/promises'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { SharedRedis } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
@@ -131,7 +131,9 @@ export class RedisLink {
         return await this.#publisher.publish(channel, message)
       } catch (error) {
         // A Redis that says no is one that is there.
-        if (this.#closed || (generation === this.#generation && this.#publisher.status === 'ready')) throw error
+        if (this.#closed || isAnswer(error)) throw error
+        // The connection broke, and that is not known here yet.
+        if (generation === this.#generation) await immediate()
       }
     }
   }
@@ -267,6 +269,11 @@ class Connection extends Redis {
     const beginning = (options?.match ?? '*').slice(0, -1).replaceAll(/[*?[\]\\^-]/g, String.raw`\$&`)
     return super.hscanBufferStream(key, { ...options, match: `${beginning}*`, count: 1000 })
   }
+}
+
+/** Whether Redis itself said it; anything else is a connection that broke. */
+function isAnswer(error: unknown): boolean {
+  return Error.isError(error) && error.name === 'ReplyError'
 }
 
 function connectionOptions({ url, username, password, database, tls }: SharedRedis): RedisOptions {
