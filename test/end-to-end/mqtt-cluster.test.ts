@@ -88,7 +88,12 @@ describe('two gateways on one Redis', () => {
 
   test('a client that comes and goes, here and there, gets everything that was acknowledged meanwhile', async () => {
     const { client: first } = await connect(b, lasting('restless'))
+    const witness = await connect(a)
+    await witness.client.subscribeAsync('known')
     await first.subscribeAsync('numbers', { qos: 1 })
+    // What the other gateway hears from this one it hears in order: now it knows of the subscription.
+    await first.publishAsync('known', '', { qos: 1 })
+    await witness.hears('known ')
     await first.endAsync()
     let going = true
     const acknowledged: string[] = []
