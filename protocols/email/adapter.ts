@@ -53,7 +53,7 @@ interface Opened {
 class EmailListener implements Listener {
   readonly example: Example = {
     address: 'help@support.org',
-    command: (to) => `npx signalbox send email ${shellWord(to)} "My printer is on fire"`,
+    command: (to, config) => `npx signalbox send email ${shellWord(to)} "My printer is on fire"${config}`,
   }
   readonly outgoing: DeliveryOptions
   readonly #options: EmailOptions

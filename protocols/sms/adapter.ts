@@ -75,7 +75,7 @@ export const adapter: Adapter<SmsProtocol, SmsOptions> = {
       },
       example: {
         address: '+14155550100',
-        command: (from) => `npx signalbox send sms ${shellWord(from)} "TEMP kitchen"`,
+        command: (from, config) => `npx signalbox send sms ${shellWord(from)} "TEMP kitchen"${config}`,
       },
       get connections() {
         return handling.open

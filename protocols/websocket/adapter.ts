@@ -62,7 +62,8 @@ class WebsocketListener implements Listener, SessionOwner {
   get example(): Example {
     return {
       address: '/chat/',
-      command: (path) => `npx signalbox send websocket ${shellWord(this.#options.rootPath + path)} hello`,
+      command: (path, config) =>
+        `npx signalbox send websocket ${shellWord(this.#options.rootPath + path)} hello${config}`,
     }
   }
 

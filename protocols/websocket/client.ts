@@ -2,11 +2,8 @@
 import { WebSocket } from 'ws'
 import type { Client, ClientAnswer, ClientTarget } from '../../src/asgi/definition.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
-import { addressText, reachable } from '../../src/runtime/options.ts'
+import { addressText, longestTimer, reachable } from '../../src/runtime/options.ts'
 import type { WebsocketOptions } from './options.ts'
-
-/** Milliseconds: what a timer can wait. */
-const longestWait = 2 ** 31 - 1
 
 export const client: Client = {
   async send([path, ...texts], options, target) {
@@ -15,9 +12,9 @@ export const client: Client = {
       const found = path === undefined ? '' : `, found ${JSON.stringify(path)}`
       throw new SignalboxError('bad_address', `expected a path${found}: signalbox send websocket /chat/ hello`)
     }
-    if (!(quiet >= 0 && quiet <= longestWait)) {
+    if (!(quiet >= 0 && quiet <= longestTimer)) {
       const found = JSON.stringify(options['wait'])
-      throw new SignalboxError('bad_address', `--wait: found ${found}, expected milliseconds up to ${longestWait}`)
+      throw new SignalboxError('bad_address', `--wait: found ${found}, expected milliseconds up to ${longestTimer}`)
     }
     // The certificate names the public host, and this goes to the operator's own address: there is nobody else to ask for.
     const socket = new WebSocket(urlOf(target) + path, { rejectUnauthorized: false })

@@ -183,7 +183,8 @@ export type Unrouted<S> = S extends unknown ? Omit<S, 'id' | 'params' | 'route' 
 export interface Example {
   /** Where to, when a rule takes that: what the sample has. */
   readonly address: string
-  command(address: string): string
+  /** `config` is what a command of signalbox is told of the YAML, such as ` -c gateway.yaml`; it may be empty. */
+  command(address: string, config: string): string
 }
 
 /** A protocol that is being served. */

@@ -23,7 +23,7 @@ export interface Role {
   /** What of the YAML it takes; an exit code: it cannot, and has said why. */
   readonly take: (config: Config, loaded: LoadResult) => Config | ExitCode
   /** Called when it runs. */
-  readonly serving: (gateway: Gateway, config: Config) => void
+  readonly serving: (gateway: Gateway, config: Config, loaded: LoadResult) => void
   /** Which of several processes this is. Left out: the only one. */
   readonly place?: Place
 }
@@ -91,7 +91,7 @@ async function untilEnd(parts: Parts, named: string | undefined, { role, signals
     return error === signals.stop.reason ? exitCodes.ok : exitCodes.failed
   }
   signals.onReload(() => void reload())
-  role.serving(gateway, config)
+  role.serving(gateway, config, loaded)
   // Written now: worker threads find it, and so does the next start when this process comes to no good end.
   flushCompileCache()
   const channels = config.workers.map(({ channel }) => channel)

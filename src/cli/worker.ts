@@ -5,7 +5,8 @@ import type { LoadResult } from '../config/load.ts'
 import { channelsNamed, concurrency, isServed, unserved } from '../config/workers.ts'
 import { configFile, configHelp } from './config-file.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
-import { runAs, workersText } from './serve.ts'
+import { runAs } from './run-as.ts'
+import { workersText } from './workers-text.ts'
 
 interface Options {
   readonly config?: string

@@ -221,7 +221,6 @@ export function eventOf({ start, event }: Pick<EncodedRecord, 'start' | 'event'>
   return start ? Buffer.concat([start, event]) : event
 }
 
-/** Who sent it, for people: where it came from, or what it says of itself. */
 /** Who sent it, as its scope has it: a mail's `sender`, a text's `from`, an MQTT `clientId`; of others the address. */
 function senderOf(scope: NewRecord['scope']): string {
   const { sender, from, clientId }: Readonly<Record<string, unknown>> = { ...scope }
@@ -231,6 +230,7 @@ function senderOf(scope: NewRecord['scope']): string {
   return known === '' ? '<>' : known
 }
 
+/** Where it came from, for people. */
 export function peerOf({ client }: NewRecord['scope']): string {
   return client ? `${client[0]}:${client[1]}` : ''
 }

@@ -1,6 +1,7 @@
 /** What a gateway says of itself when it is asked: whether it is ready, its numbers, and its metrics. */
 import type { MetricObjectWithValues, MetricValue } from 'prom-client'
 import type { Connection } from '../asgi/adapter.ts'
+import { Late } from '../runtime/late.ts'
 import { ok, type Place } from './admin-places.ts'
 import type { Readiness } from './health.ts'
 import type { MetricSources, Metrics } from './metrics.ts'
@@ -32,10 +33,11 @@ export interface Figures {
 export class OwnFigures implements Figures {
   readonly #sources: MetricSources
   /** Everything is counted from the start; the package that shows it is for those who ask. */
-  #metrics: Promise<Metrics> | undefined
+  readonly #metrics: Late<Metrics>
 
   constructor(sources: MetricSources) {
     this.#sources = sources
+    this.#metrics = new Late(async () => new (await import('./metrics.ts')).Metrics(sources))
   }
 
   readiness(): Readiness {
@@ -47,31 +49,18 @@ export class OwnFigures implements Figures {
   }
 
   async metrics(): Promise<MetricsText> {
-    const metrics = await this.#load()
+    const metrics = await this.#metrics.get()
     return { contentType: metrics.contentType, text: await metrics.text() }
   }
 
   async metricsJson(): Promise<MetricsJson> {
-    const metrics = await this.#load()
+    const metrics = await this.#metrics.get()
     return await metrics.json()
   }
 
   async close(): Promise<void> {
-    const metrics = await this.#metrics
+    const metrics = await this.#metrics.made
     metrics?.[Symbol.dispose]()
-  }
-
-  #load(): Promise<Metrics> {
-    return (this.#metrics ??= this.#create().catch((error: unknown) => {
-      // Whoever asked is told; the next one tries again.
-      this.#metrics = undefined
-      throw error
-    }))
-  }
-
-  async #create(): Promise<Metrics> {
-    const { Metrics } = await import('./metrics.ts')
-    return new Metrics(this.#sources)
   }
 }
 

@@ -19,6 +19,7 @@ import { Chain } from '../runtime/chain.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
 import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
+import { Late } from '../runtime/late.ts'
 import { addressText, once } from '../runtime/options.ts'
 import { routeOf } from '../runtime/route.ts'
 import { Tallies } from '../runtime/tally.ts'
@@ -73,7 +74,7 @@ export class Gateway implements AsyncDisposable {
   readonly #lifespans: Lifespans
   #admin: AdminListener | undefined
   /** What answers questions: there when the first one has come. */
-  #administration: Promise<Administration> | undefined
+  readonly #administration = new Late(() => this.#openAdministration())
   #nextId = 0
   /** What was asked about last, and the scope that was made of it: mostly it is what is opened next. */
   #asked: { readonly given: object; readonly scope: Protocol['scope'] } | undefined
@@ -222,25 +223,23 @@ export class Gateway implements AsyncDisposable {
     const { admin, data, process: number = 1 } = this.#options
     const { left = [], log } = this.#parts
     // Whoever asked for it has heard why it could not be loaded.
-    this.#closers.push(async () => this.#administration?.then((opened) => opened.close()).catch(() => undefined))
+    this.#closers.push(async () => this.#administration.made?.then((opened) => opened.close()).catch(() => undefined))
     if (this.#journal) {
-      await this.#openControl(journalFolder(data, number), async () => (await this.#ask()).controlPlaces())
+      await this.#openControl(journalFolder(data, number), async () =>
+        (await this.#administration.get()).controlPlaces(),
+      )
     }
     for (const { folder, journal } of left) {
       // One after the other: they are few.
       await this.#openControl(folder, async () => (await import('./administration.ts')).leftPlaces(journal))
     }
     if (!admin) return
-    const listener = await AdminListener.start(admin, { places: async () => (await this.#ask()).adminPlaces(), log })
+    const listener = await AdminListener.start(admin, {
+      places: async () => (await this.#administration.get()).adminPlaces(),
+      log,
+    })
     this.#closers.push((signal) => listener.close(signal))
     this.#admin = listener
-  }
-
-  #ask(): Promise<Administration> {
-    return (this.#administration ??= this.#openAdministration().catch((error: unknown) => {
-      this.#administration = undefined
-      throw error
-    }))
   }
 
   async #openAdministration(): Promise<Administration> {

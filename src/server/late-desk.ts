@@ -1,6 +1,7 @@
 /** Stands where questions come in, and fetches who answers them when the first one comes: a start needs none of it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { reason } from '../runtime/errors.ts'
+import { Late } from '../runtime/late.ts'
 import type { AdminDesk, AdminDeskParts } from './admin-desk.ts'
 import type { Place } from './admin-places.ts'
 
@@ -11,21 +12,20 @@ export interface LateDeskParts extends Omit<AdminDeskParts, 'places'> {
 
 export class LateDesk {
   readonly #parts: LateDeskParts
-  #desk: Promise<AdminDesk> | undefined
+  readonly #desk: Late<AdminDesk>
 
   constructor(parts: LateDeskParts) {
     this.#parts = parts
+    this.#desk = new Late(() => this.#fetch())
   }
 
   /** Answers whatever comes. Never rejects. */
   async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#desk ??= this.#fetch()
     try {
-      const desk = await this.#desk
+      const desk = await this.#desk.get()
       await desk.serve(request, response)
     } catch (error) {
       // Something of the package cannot be loaded, now: there may be too many open files.
-      this.#desk = undefined
       this.#parts.log.error({ err: error }, `questions cannot be answered: ${reason(error)}`)
       response.destroy()
     }

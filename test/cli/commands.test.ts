@@ -3,10 +3,9 @@ import { describe, expect, test } from '@jest/globals'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Readable } from 'node:stream'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { realMain, run, toyMain, type Ended } from '../support/child.ts'
+import { commandLine } from '../support/command-line.ts'
 import { temporaryFolder, withApplication } from '../support/config-text.ts'
-import { toyRegistry } from '../support/toy-registry.ts'
 
 const fixtures = path.join(import.meta.dirname, '..', 'config', 'fixtures')
 
@@ -17,23 +16,13 @@ interface Options {
   readonly terminal?: Readable & { readonly isTTY: boolean }
 }
 
-/** In this process, which is quicker; a few tests below start real ones. */
+/** In this process; a few tests below start real ones. */
 async function signalbox(
   line: string | readonly string[],
   { folder = fixtures, input = '', terminal }: Options = {},
 ): Promise<Ended> {
-  let [out, error] = ['', '']
-  const code = await runCommandLine(typeof line === 'string' ? line.split(' ').filter((word) => word !== '') : line, {
-    loadRegistry: () => Promise.resolve(toyRegistry),
-    output: { out: (text) => (out += `${text}\n`), error: (text) => (error += `${text}\n`) },
-    environment: {},
-    folder,
-    version: '1.2.3',
-    input: terminal ?? Readable.from([Buffer.from(input)]),
-    pretty: false,
-    hashPassword: (password) => Promise.resolve(`hash-of-${password.length}`),
-  })
-  return { code, out, error }
+  const words = typeof line === 'string' ? line.split(' ').filter((word) => word !== '') : line
+  return await commandLine(words, { folder, input: terminal ?? Readable.from([Buffer.from(input)]) })
 }
 
 const broken = withApplication(

@@ -1,30 +1,17 @@
 /** `signalbox init`: a first YAML that has no mistakes, and nothing overwritten. */
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { Readable } from 'node:stream'
 import { expect, test } from '@jest/globals'
 import { protocols } from '../../protocols/registry.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import type { Registry } from '../../src/config/registry.ts'
-import { Running, realMain } from '../support/child.ts'
+import { Running, realMain, type Ended } from '../support/child.ts'
+import { commandLine } from '../support/command-line.ts'
 import { temporaryFolder } from '../support/config-text.ts'
 
 const registry: Registry = { definitions: Object.values(protocols), routers: [], middleware: [] }
 
-async function signalbox(folder: string, ...line: readonly string[]) {
-  let [out, error] = ['', '']
-  const code = await runCommandLine(line, {
-    loadRegistry: () => Promise.resolve(registry),
-    output: { out: (text) => (out += `${text}\n`), error: (text) => (error += `${text}\n`) },
-    environment: {},
-    folder,
-    version: '1.2.3',
-    input: Readable.from([]),
-    pretty: false,
-    hashPassword: () => Promise.resolve(''),
-  })
-  return { code, out, error }
-}
+const signalbox = (folder: string, ...line: readonly string[]): Promise<Ended> =>
+  commandLine(line, { folder, loadRegistry: () => Promise.resolve(registry) })
 
 test('what it writes has no mistakes, and answers', async () => {
   await using place = await temporaryFolder()

@@ -3,9 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Readable } from 'node:stream'
 import type { NewRecord } from '../../src/asgi/delivery.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { encode } from '../../src/journal/codec.ts'
 import { Journal } from '../../src/journal/journal.ts'
 import { journalOptions } from '../../src/journal/options.ts'
@@ -14,8 +12,8 @@ import { ControlSocket } from '../../src/server/control-socket.ts'
 import { JournalDesk } from '../../src/server/journal-desk.ts'
 import { journalPlaces } from '../../src/server/journal-places.ts'
 import type { Ended } from '../support/child.ts'
+import { commandLine } from '../support/command-line.ts'
 import { temporaryFolder } from '../support/config-text.ts'
-import { toyRegistry } from '../support/toy-registry.ts'
 
 const yaml = 'listen: { http: {} }\ndata: ./data\napplication: ./handlers.ts#site\n'
 
@@ -41,20 +39,8 @@ async function newFolder() {
 const open = (folder: string): Promise<Journal> =>
   Journal.open({ folder: path.join(folder, 'data'), ...journalOptions.parse({}) }, silentLog)
 
-async function signalbox(folder: string, ...line: readonly string[]): Promise<Ended> {
-  let [out, error] = ['', '']
-  const code = await runCommandLine(['journal', ...line], {
-    loadRegistry: () => Promise.resolve(toyRegistry),
-    output: { out: (text) => (out += `${text}\n`), error: (text) => (error += `${text}\n`) },
-    environment: {},
-    folder,
-    version: '1.2.3',
-    input: Readable.from([]),
-    pretty: false,
-    hashPassword: () => Promise.resolve(''),
-  })
-  return { code, out, error }
-}
+const signalbox = (folder: string, ...line: readonly string[]): Promise<Ended> =>
+  commandLine(['journal', ...line], { folder })
 
 const idsIn = ({ out }: Ended): unknown[] => (JSON.parse(out) as { readonly id: number }[]).map(({ id }) => id)
 

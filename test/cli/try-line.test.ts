@@ -25,7 +25,7 @@ async function triedFor(protocol: string, app: string, usual: string): Promise<s
   })
   const definition = definitions.find(({ name }) => name === protocol)
   if (!config || !definition) throw new Error(JSON.stringify(diagnostics))
-  return tryLine({ definition, plan, config, example: { address: usual, command: (address) => address } })
+  return tryLine({ definition, plan, config, file: '', example: { address: usual, command: (address) => address } })
 }
 
 test.each([

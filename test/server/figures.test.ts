@@ -3,16 +3,23 @@ import { expect, test } from '@jest/globals'
 import { Tallies } from '../../src/runtime/tally.ts'
 import { OwnFigures } from '../../src/server/figures.ts'
 import { Health } from '../../src/server/health.ts'
+import type { MetricSources } from '../../src/server/metrics.ts'
 
-test('metrics that could not be loaded are loaded for the next who asks, and keep nothing from closing', async () => {
+function sources(): MetricSources {
   const health = new Health()
-  let asked = 0
-  const figures = new OwnFigures({
+  return {
     tallies: new Tallies(),
     readiness: () => health.readiness(),
     connections: () => new Map(),
     scopes: () => new Map(),
     layer: () => ({ channels: 0, groups: 0, dropped: {} }),
+  }
+}
+
+test('metrics that could not be loaded are loaded for the next who asks, and keep nothing from closing', async () => {
+  let asked = 0
+  const figures = new OwnFigures({
+    ...sources(),
     get threads() {
       if (++asked === 1) throw new Error('too many open files')
       return undefined
@@ -25,14 +32,7 @@ test('metrics that could not be loaded are loaded for the next who asks, and kee
 })
 
 test('the first metrics have only numbers, and no delay of centuries', async () => {
-  const health = new Health()
-  const figures = new OwnFigures({
-    tallies: new Tallies(),
-    readiness: () => health.readiness(),
-    connections: () => new Map(),
-    scopes: () => new Map(),
-    layer: () => ({ channels: 0, groups: 0, dropped: {} }),
-  })
+  const figures = new OwnFigures(sources())
   const { text } = await figures.metrics()
   const delays = [...text.matchAll(/^nodejs_eventloop_lag_\w+ (\S+)$/gm)].map(([, value]) => Number(value))
   expect(delays.length).toBeGreaterThan(5)

@@ -11,7 +11,7 @@ describe('over TLS', () => {
     const { application, texts, scopes } = recorder()
     await using server = await serveMqtt(application, { tls }, { base: tlsBase })
     expect(server.url).toMatch(/^mqtts:/)
-    expect(server.listener.example.command('a')).toContain('--cafile cert.pem')
+    expect(server.listener.example.command('a', '')).toContain('--cafile cert.pem')
     const client = await server.connect()
     await client.subscribeAsync('#', { qos: 1 })
     await client.publishAsync('a', 'x'.repeat(100_000), { qos: 2 })
