@@ -1,4 +1,4 @@
-/** The events of one request on their way into its consumer: nothing is asked for before it is wanted, so that a handler that only answers costs no more. */
+/** The events of one request on their way into its consumer: nothing is asked for before a handler wants it. */
 import type { Event, Receive } from '../../src/asgi/protocol.ts'
 import { Mailbox } from '../../src/runtime/mailbox.ts'
 import { leftEarly } from './request.ts'

@@ -41,9 +41,10 @@ const readLimit = 64 * 1024
 
 /**
  * What Aedes takes for a stream, to read and to write. It does both at once, without the buffers and states of streams: what
- * passes waits in one piece until it is read, and what is written goes to the outlet, which collects the pieces of a turn. Publishes of QoS 0 and
- * 1 do not pass through Aedes' parser, but in the same order. At most `window` packets have passed and are not `settled()`;
- * the others wait here, in order, and when enough wait the socket is paused. PINGREQ is answered from here, past all that waits: a slow application costs no client its connection.
+ * passes waits in one piece until it is read, and what is written goes to the outlet, which collects the pieces of a turn.
+ * Publishes of QoS 0 and 1 do not pass through Aedes' parser, but in the same order. At most `window` packets have passed and
+ * are not `settled()`; the others wait here, in order, and when enough wait the socket is paused. PINGREQ is answered from
+ * here, past all that waits: a slow application costs no client its connection.
  */
 export class Gate extends EventEmitter {
   /** Who ended the connection, as far as it can be told from here. */

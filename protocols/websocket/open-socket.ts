@@ -57,6 +57,8 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
   #corked: 'handshake' | 'close' | undefined = 'handshake'
   /** What was said in this turn. */
   #batch: Batch | undefined
+  /** The last one in which something was. */
+  #turn = -1
   /** What waited when it began, in bytes. */
   #waiting = 0
   /** The code and the reason that the gateway closed with, where it was the gateway. */
@@ -189,7 +191,11 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
 
   #add(corker: BatchCorker, data: string | Uint8Array): void {
     const before = this.#batch ?? corker.start
-    if (!this.#batch) corker.add(this)
+    if (!this.#batch) {
+      corker.hold(this, this.#turn)
+      this.#turn = corker.turn
+    }
+    corker.messages++
     this.#batch = typeof data === 'string' ? before.withText(data) : before.withBytes(data)
   }
 

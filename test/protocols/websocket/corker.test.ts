@@ -1,0 +1,137 @@
+/** When what sockets say is written: with the turn of the event loop, or in lots where waiting wins nothing. */
+import { once } from 'node:events'
+import { expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import { WebSocket } from 'ws'
+import { BatchCorker } from '../../../protocols/websocket/corker.ts'
+import { serveWebsocket, type WebsocketApplication } from './support.ts'
+
+/** A socket that notes how many messages each of its writes has. */
+class Speaker {
+  readonly writes: number[] = []
+  readonly #corker: BatchCorker
+  #unwritten = 0
+  #spoke = -1
+
+  constructor(corker: BatchCorker) {
+    this.#corker = corker
+  }
+
+  say(): void {
+    if (this.#unwritten === 0) {
+      this.#corker.hold(this, this.#spoke)
+      this.#spoke = this.#corker.turn
+    }
+    this.#corker.messages++
+    this.#unwritten++
+  }
+
+  flush(): void {
+    if (this.#unwritten > 0) this.writes.push(this.#unwritten)
+    this.#unwritten = 0
+  }
+}
+
+const turnEnds = () => new Promise(setImmediate)
+
+function speakers(count: number): readonly Speaker[] {
+  const corker = new BatchCorker()
+  return Array.from({ length: count }, () => new Speaker(corker))
+}
+
+/** Every one of them says so many messages, the first ones of all before the second ones. */
+function speak(all: readonly Speaker[], messages: number): void {
+  for (let message = 0; message < messages; message++) for (const speaker of all) speaker.say()
+}
+
+const written = (all: readonly Speaker[]) => all.filter(({ writes }) => writes.length > 0).length
+
+test('many sockets that say one thing a turn are written in lots, the first before the last has spoken', async () => {
+  const all = speakers(200)
+  speak(all, 1)
+  // Nobody knows yet how much they say.
+  expect(written(all)).toBe(0)
+  await turnEnds()
+  expect(written(all)).toBe(200)
+  for (const { writes } of all) writes.pop()
+  speak(all, 1)
+  expect(written(all)).toBe(192)
+  await turnEnds()
+  expect(all.every(({ writes }) => String(writes) === '1')).toBe(true)
+})
+
+test('few sockets are written when the turn is over, whatever they say', async () => {
+  const all = speakers(64)
+  for (let turn = 0; turn < 3; turn++) {
+    speak(all, 1)
+    expect(all.every(({ writes }) => writes.length === turn)).toBe(true)
+    await turnEnds()
+  }
+})
+
+test('sockets that say much a turn are written once a turn', async () => {
+  const all = speakers(200)
+  for (let turn = 0; turn < 3; turn++) {
+    speak(all, 8)
+    await turnEnds()
+  }
+  expect(all.every(({ writes }) => String(writes) === '8,8,8')).toBe(true)
+})
+
+test('when sockets that said little begin to say much, only the first message of the turn is written by itself', async () => {
+  const all = speakers(200)
+  speak(all, 1)
+  await turnEnds()
+  for (const { writes } of all) writes.pop()
+  speak(all, 8)
+  await turnEnds()
+  speak(all, 8)
+  await turnEnds()
+  const [first, last] = [all[0], all.at(-1)]
+  expect([first?.writes, last?.writes]).toEqual([
+    [1, 7, 8],
+    [8, 8],
+  ])
+})
+
+test('whatever is said in whichever turns reaches every member of a room, once and in order', async () => {
+  const says: ((text: string) => Promise<void>)[] = []
+  const member: WebsocketApplication = async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'websocket.accept' })
+    says.push((text) => send({ type: 'websocket.send', text }))
+    await receive()
+  }
+  await using server = await serveWebsocket(member)
+  let [heard, unfinished] = [[] as string[][], 0]
+  let over = Promise.withResolvers<void>()
+  const sockets = Array.from({ length: 150 }, (_, index) =>
+    new WebSocket(server.url).on('message', (data) => {
+      const text = String(data)
+      if (text === 'end' && --unfinished === 0) over.resolve()
+      heard[index]?.push(text)
+    }),
+  )
+  await Promise.all(sockets.map((socket) => once(socket, 'open')))
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 6 }), async (turns) => {
+      heard = sockets.map(() => [])
+      unfinished = sockets.length
+      over = Promise.withResolvers()
+      const said: string[] = []
+      const tell = (text: string) => {
+        said.push(text)
+        for (const say of says) void say(text)
+      }
+      for (const [turn, messages] of turns.entries()) {
+        for (let message = 0; message < messages; message++) tell(`${turn} ${message}`)
+        await turnEnds()
+      }
+      tell('end')
+      await over.promise
+      for (const texts of heard) expect(texts).toEqual(said)
+    }),
+    { numRuns: 20 },
+  )
+  for (const socket of sockets) socket.terminate()
+})
