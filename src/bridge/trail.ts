@@ -22,7 +22,7 @@ export const trail = shared('trail', () => new AsyncLocalStorage<Trail>())
 /** The same application; what it calls on worker threads, and what they call back, is done in the name of its scope. */
 export function withScope<P extends Protocol>(application: Application<P>): Application<P> {
   const named: Application<P> = (scope, receive, send, context) =>
-    trail.run({ ...trail.getStore(), scope: scope.id }, application, scope, receive, send, context)
+    trail.run(onwards(scope.id), application, scope, receive, send, context)
   return withResolve(named, application)
 }
 
@@ -32,10 +32,16 @@ export function withScope<P extends Protocol>(application: Application<P>): Appl
  */
 export function withScopeFromHere<P extends Protocol>(application: Application<P>): Application<P> {
   const named: Application<P> = (scope, receive, send, context) => {
-    trail.enterWith({ ...trail.getStore(), scope: scope.id })
+    trail.enterWith(onwards(scope.id))
     return application(scope, receive, send, context)
   }
   return withResolve(named, application)
+}
+
+/** Most scopes are opened on nobody's behalf, and then there is nothing to copy. */
+function onwards(scope: string): Trail {
+  const outer = trail.getStore()
+  return outer ? { ...outer, scope } : { scope }
 }
 
 function withResolve<P extends Protocol>(named: Application<P>, { resolve }: Application<P>): Application<P> {

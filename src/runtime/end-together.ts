@@ -21,7 +21,8 @@ class Ending implements Corked {
   }
 }
 
-const corker = new Corker()
+/** A lot of so many: measured with 64 connections, 4 % more requests than when all of a turn leave together, or 16 by 16. */
+const corker = new Corker(24)
 
 /**
  * Ends a response whose head was given to `writeHead`, with the last of its body: for answers that are there as a whole, and small.
