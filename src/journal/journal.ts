@@ -4,8 +4,8 @@ import type { Log } from '../asgi/context.ts'
 import type { Accepted } from '../asgi/delivery.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { errorOf } from './failure.ts'
+import { Gathering, enoughCalls } from './gathering.ts'
 import { FolderLock } from './lock.ts'
-import { atLull } from './lull.ts'
 import type {
   Answer,
   Ask,
@@ -36,10 +36,6 @@ export interface JournalSettings extends Pick<JournalOptions, 'maxSize' | 'deadL
   readonly sibling?: SiblingPlace | undefined
 }
 
-/** Milliseconds for which records wait for others at most, when there is no end of what comes. */
-const longestGathering = 2
-/** Milliseconds for which notes wait for something that they can be written together with. */
-const noteDelay = 10
 /** Milliseconds before what could not be written, or a worker that ended, is tried again; doubled each time. */
 const firstPause = 100
 const longestPause = 5000
@@ -52,6 +48,7 @@ export class Journal implements AsyncDisposable {
   readonly #lock: FolderLock
   readonly #outbox: Outbox
   readonly #notes = new Notes()
+  readonly #gathering: Gathering
   readonly #opened = Promise.withResolvers<void>()
   #watcher: JournalWatcher | undefined
   #buried = 0
@@ -68,9 +65,6 @@ export class Journal implements AsyncDisposable {
   #refused = false
   #pause = firstPause
   #repairing: NodeJS.Timeout | undefined
-  /** Somebody waits for what is to be sent. */
-  #pressing = false
-  #later: NodeJS.Timeout | undefined
   #closed: Promise<void> | undefined
   #dismissed = false // the thread, which may end now
 
@@ -78,6 +72,7 @@ export class Journal implements AsyncDisposable {
     this.#settings = settings
     this.#log = log
     this.#lock = lock
+    this.#gathering = new Gathering(enoughCalls(settings.sibling !== undefined), () => this.#send())
     this.#outbox = new Outbox((error) => log.error({ err: error }, 'who was told by the journal failed'))
   }
 
@@ -136,7 +131,7 @@ export class Journal implements AsyncDisposable {
     try {
       if (this.#state !== 'ready') throw this.#unreachable()
       this.#outbox.store(records, caller)
-      this.#sendSoon()
+      this.#gathering.soon(this.#underway === 0, this.#outbox.calls)
     } catch (error) {
       queueMicrotask(() => caller.refused(error as SignalboxError)) // nothing else is thrown here
     }
@@ -145,20 +140,20 @@ export class Journal implements AsyncDisposable {
   /** Notes that a record was handled. Notes are written soon, and tried again until they are on disk. */
   handled(id: number): void {
     this.#notes.handled(id)
-    this.#sendLater()
+    this.#gathering.later()
   }
 
   /** Notes that an attempt failed, and that the record waits for its next one. */
   failed(id: number, attempt: FailedAttempt): void {
     this.#notes.add(failedNote(id, attempt))
-    this.#sendLater()
+    this.#gathering.later()
   }
 
   /** Notes that a record is a dead letter now. */
   dead(id: number, attempt: LastAttempt): void {
     this.#buried++
     this.#notes.add(deadNote(id, attempt))
-    this.#sendLater()
+    this.#gathering.later()
   }
 
   /**
@@ -174,7 +169,7 @@ export class Journal implements AsyncDisposable {
   /** Keeps a record that is dead from the start. What finds no room, on disk or until it can be written, is logged, and counted as dropped. */
   deadLetter(record: EncodedRecord, error: string): void {
     this.#buried++
-    if (this.#notes.addLetter(record, error)) return this.#sendLater()
+    if (this.#notes.addLetter(record, error)) return this.#gathering.later()
     const { route, peer } = record
     this.#log.error({ route, peer, error }, 'a dead letter is lost: too many wait until the journal can be written')
   }
@@ -185,7 +180,7 @@ export class Journal implements AsyncDisposable {
    */
   flush(): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(this.#unreachable())
-    this.#sendSoon()
+    this.#gathering.soon(this.#underway === 0)
     return this.#notes.settled()
   }
 
@@ -235,7 +230,7 @@ export class Journal implements AsyncDisposable {
 
   #ask<T>(ask: Ask): Promise<T> {
     if (this.#state !== 'ready') return Promise.reject(this.#unreachable())
-    this.#sendSoon()
+    this.#gathering.soon(this.#underway === 0)
     // Each kind of question has its kind of answer: see Ask and worker.ts.
     return this.#outbox.ask(ask) as Promise<T>
   }
@@ -267,7 +262,7 @@ export class Journal implements AsyncDisposable {
     this.#opened.resolve()
     this.#refused = false
     this.#post(this.#notes.again())
-    this.#send()
+    this.#gathering.now()
     if (kept) this.#watcher?.retried(kept)
   }
 
@@ -283,9 +278,9 @@ export class Journal implements AsyncDisposable {
     this.#outbox.settle(answer)
     if (retried) this.#watcher?.retried(retried)
     if (discarded) this.#watcher?.discarded(discarded)
-    if (this.#state === 'closing') this.#send()
-    else if (this.#pressing) atLull(this.#send, longestGathering)
-    else if (!this.#notes.isEmpty) this.#sendLater()
+    if (this.#state === 'closing') return this.#gathering.now()
+    this.#gathering.workerIsIdle(this.#outbox.calls)
+    if (!this.#notes.isEmpty) this.#gathering.later()
   }
 
   #onFailure(error: SignalboxError): void {
@@ -342,25 +337,10 @@ export class Journal implements AsyncDisposable {
     this.#pause = Math.min(this.#pause * 2, longestPause)
   }
 
-  /** With all that comes while another batch is written, and until the loop has read all there is: few large commits. */
-  #sendSoon(): void {
-    if (this.#pressing) return
-    this.#pressing = true
-    if (this.#underway === 0) atLull(this.#send, longestGathering)
-  }
-
-  #sendLater(): void {
-    if (this.#pressing) return
-    // What is gathered by then is not to be cut in two.
-    this.#later ??= setTimeout(() => !this.#pressing && this.#send(), noteDelay)
-  }
-
-  readonly #send = (): void => {
-    clearTimeout(this.#later)
-    this.#later = undefined
-    if (this.#underway > 0) return
-    this.#pressing = false
+  #send(): boolean {
+    if (this.#underway > 0) return false
     this.#post({ ...this.#outbox.take(), ...this.#notes.take() })
+    return true
   }
 
   #post(batch: Batch): void {
@@ -389,7 +369,8 @@ export class Journal implements AsyncDisposable {
     }
     this.#state = 'closing'
     this.#dismissed = true
-    for (const timer of [this.#repairing, this.#later]) clearTimeout(timer)
+    clearTimeout(this.#repairing)
+    this.#gathering.stop()
     if (this.#thread && isOpen) await this.#thread.close()
     this.#state = 'closed'
     const error = this.#unreachable()

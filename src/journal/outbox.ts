@@ -37,6 +37,11 @@ export class Outbox {
     return this.#packer.isEmpty && this.#asks.length === 0
   }
 
+  /** How many calls of `store` the next batch has. */
+  get calls(): number {
+    return this.#callers.length
+  }
+
   /** @throws SignalboxError `journal_full` when so much has come in this turn that it cannot be counted. */
   store(records: readonly EncodedRecord[], caller: Caller): void {
     this.#packer.add(records)
