@@ -5,7 +5,7 @@ import { SignalboxError } from '../runtime/errors.ts'
 import { duration } from '../runtime/options.ts'
 import type { RecordLine, RecordPage } from '../server/journal-desk.ts'
 import { noJournal, placeOf, type Journals, type Named, type RecordPlace } from '../server/journals.ts'
-import { configFile, configHelp, read, refuse } from './config-file.ts'
+import { configArgument, configFile, configHelp, read, refuse } from './config-file.ts'
 import { explained } from './connection.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 import { table } from './table.ts'
@@ -31,6 +31,12 @@ interface Page {
   readonly before?: string
 }
 
+/** What stands on the command line; `file` is the YAML as an argument. */
+interface Asked<Options = object> {
+  readonly given: Common & Options
+  readonly file: string | undefined
+}
+
 export function defineJournal(command: Command, parts: Parts, run: Run): void {
   command
     .description(
@@ -38,27 +44,32 @@ export function defineJournal(command: Command, parts: Parts, run: Run): void {
     )
     .addHelpText(
       'after',
-      '\nExamples:\n  signalbox journal list --state dead\n  signalbox journal show 17\n  signalbox journal retry --protocol email',
+      '\nExamples:\n  npx signalbox journal list --state dead\n  npx signalbox journal show 17\n  npx signalbox journal retry --protocol email',
     )
 
   withFilter(common(command.command('list').description('Lists records, the newest first.')))
     .option('--limit <n>', 'how many at most', '100')
     .option('--before <id>', 'only older ones of its process: the last id of the page before')
-    .addHelpText('after', '\nExample:\n  signalbox journal list --state dead --protocol sms --older 1h')
-    .action((given: Common & Filter & Page) => run(list(parts, given)))
+    .addHelpText('after', '\nExample:\n  npx signalbox journal list --state dead --protocol sms --older 1h')
+    .argument(configArgument, configHelp)
+    .action((file: string | undefined, given: Common & Filter & Page) => run(list(parts, { given, file })))
   common(command.command('show').description('Shows one record with all that is in it.'))
     .argument('<id>', 'its number')
-    .addHelpText('after', '\nExample:\n  signalbox journal show 17 --reveal')
-    .action((id: string, given: Common) => run(show(parts, id, given)))
+    .argument(configArgument, configHelp)
+    .addHelpText('after', '\nExample:\n  npx signalbox journal show 17 --reveal')
+    .action((id: string, file: string | undefined, given: Common) => run(show(parts, id, { given, file })))
   for (const [name, description] of [
     ['retry', 'Has dead letters tried again, from their first attempt on.'],
     ['discard', 'Takes records out for good.'],
   ] as const) {
     withFilter(common(command.command(name).description(description)))
-      .argument('[ids...]', 'their numbers; none: all that the options name')
+      .argument(
+        '[ids...]',
+        'their numbers; none: all that the options name. A last one that ends in .yaml or .yml is the YAML file',
+      )
       .addHelpText(
         'after',
-        `\nExamples:\n  signalbox journal ${name} 17 18\n  signalbox journal ${name} --state dead --rule gateway.yaml:14`,
+        `\nExamples:\n  npx signalbox journal ${name} 17 18\n  npx signalbox journal ${name} --state dead --rule gateway.yaml:14`,
       )
       .action((ids: readonly string[], given: Common & Filter) => run(touch(parts, name, ids, given)))
   }
@@ -68,7 +79,7 @@ function common(command: Command): Command {
   return command
     .option('-c, --config <file>', configHelp)
     .option('--json', 'JSON instead of text')
-    .option('--reveal', 'mail addresses and telephone numbers whole; secrets are never shown')
+    .option('--reveal', 'secrets, mail addresses and telephone numbers as they are')
 }
 
 function withFilter(command: Command): Command {
@@ -81,8 +92,9 @@ function withFilter(command: Command): Command {
     .option('--newer <duration>', 'stored less long ago than this')
 }
 
-async function list(parts: Parts, given: Common & Filter & Page): Promise<ExitCode> {
-  return await withJournal(parts, given, async (journal) => {
+async function list(parts: Parts, asked: Asked<Filter & Page>): Promise<ExitCode> {
+  const { given } = asked
+  return await withJournal(parts, asked, async (journal) => {
     const { limit, before } = given
     const most = numberOf('--limit', limit ?? '100')
     const question = { ...filterOf(given), limit: most, reveal: given.reveal === true }
@@ -91,8 +103,9 @@ async function list(parts: Parts, given: Common & Filter & Page): Promise<ExitCo
   })
 }
 
-async function show(parts: Parts, id: string, given: Common): Promise<ExitCode> {
-  return await withJournal(parts, given, async (journal) => {
+async function show(parts: Parts, id: string, asked: Asked): Promise<ExitCode> {
+  const { given } = asked
+  return await withJournal(parts, asked, async (journal) => {
     const shown = await journal.show(placeIn(journal, 'the record', id), given.reveal === true)
     parts.output.out(given.json ? JSON.stringify(shown, undefined, 2) : page(shown))
   })
@@ -101,10 +114,13 @@ async function show(parts: Parts, id: string, given: Common): Promise<ExitCode> 
 async function touch(
   parts: Parts,
   act: 'retry' | 'discard',
-  ids: readonly string[],
+  words: readonly string[],
   given: Common & Filter,
 ): Promise<ExitCode> {
-  return await withJournal(parts, given, async (journal) => {
+  const last = words.at(-1) ?? ''
+  const file = /\.ya?ml$/.test(last) ? last : undefined
+  const ids = file === undefined ? words : words.slice(0, -1)
+  return await withJournal(parts, { given, file }, async (journal) => {
     const named = ids.map((id) => placeIn(journal, 'the record', id))
     const filter = filterOf(given)
     if (named.length === 0 && Object.keys(filter).length === 0) {
@@ -122,18 +138,26 @@ async function touch(
   })
 }
 
-async function withJournal(parts: Parts, given: Common, act: (journals: Journals) => Promise<void>): Promise<ExitCode> {
+async function withJournal(
+  parts: Parts,
+  { given, file: argument }: Asked,
+  act: (journals: Journals) => Promise<void>,
+): Promise<ExitCode> {
   const { output } = parts
-  const file = configFile(parts, given.config)
-  const { settings, diagnostics } = await read(parts, given.config)
+  if (argument !== undefined && given.config !== undefined) {
+    output.error(`found ${argument} and --config, expected one of them`)
+    return exitCodes.usage
+  }
+  const named = argument ?? given.config
+  const file = configFile(parts, named)
+  const { settings, diagnostics } = await read(parts, named)
   if (!settings) return refuse(parts, file, diagnostics)
   const data = path.resolve(parts.folder, path.dirname(file), settings.data)
   try {
     // Not for whoever only asks for help.
-    const { openJournals } = await import('./journals.ts')
-    const { journals, opened } = await openJournals(data)
-    await using _opened = opened
-    await act(journals)
+    const { reachJournals } = await import('./journals.ts')
+    const { definitions } = await parts.loadRegistry()
+    await act(await reachJournals(data, { definitions, limits: settings.journal }))
     return exitCodes.ok
   } catch (error) {
     output.error(explained(error))
@@ -178,11 +202,12 @@ function placeIn(journals: Journals, what: string, text: string): RecordPlace {
   throw new UsageError(noJournal(place.process, journals.processes))
 }
 
-const longestError = 60
+/** The reason often stands at the end, behind what was tried. */
+const longestError = 300
 
 function listed(rows: readonly Named<RecordLine>[]): string {
   if (rows.length === 0) return 'no records'
-  const head = ['id', 'state', 'protocol', 'direction', 'rule', 'from', 'attempts', 'stored', 'next', 'error']
+  const head = ['id', 'state', 'protocol', 'direction', 'rule', 'from/to', 'attempts', 'stored', 'next', 'error']
   const lines = rows.map(({ id, state, protocol, direction, rule, peer, attempts, at, due, error }) => {
     const short = error.length > longestError ? `${error.slice(0, longestError)}…` : error
     return [

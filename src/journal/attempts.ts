@@ -19,7 +19,7 @@ export type Target = Pick<Listener, 'deliver' | 'outgoing'>
 export type Next = 'gone' | 'left' | number
 
 export interface AttemptsParts {
-  readonly journal: Pick<Journal, 'name' | 'load' | 'begun' | 'handled' | 'failed' | 'dead'>
+  readonly journal: Pick<Journal, 'name' | 'load' | 'begun' | 'spared' | 'handled' | 'failed' | 'dead'>
   readonly log: Log
   /** What rules do not say. */
   readonly options: AttemptOptions
@@ -43,6 +43,8 @@ export class Attempts {
   #stopped = false
   /** How many are in the hands of a protocol. */
   #delivering = 0
+  /** Those whose attempt is counted on disk, and not over. */
+  readonly #counted = new Set<Entry>()
   /** Those that are to begin now, in order. */
   readonly #beginning: Entry[] = []
 
@@ -68,6 +70,9 @@ export class Attempts {
 
   /** Tells all to end. */
   cut(): void {
+    // First: a handler that does not end when it is told to is no reason to count it either.
+    if (this.#counted.size > 0) this.#parts.journal.spared(Array.from(this.#counted, ({ id }) => id))
+    this.#counted.clear()
     this.#closing.abort(new SignalboxError('closing', 'the gateway is closing'))
   }
 
@@ -127,7 +132,10 @@ export class Attempts {
       return undefined
     }
     // On disk before the attempt: one that ends the process each time is to be a dead letter at last.
-    if (entry.redelivered) await this.#parts.journal.begun([entry.id])
+    if (entry.redelivered) {
+      this.#counted.add(entry)
+      await this.#parts.journal.begun([entry.id])
+    }
     return content
   }
 
@@ -213,6 +221,7 @@ export class Attempts {
   }
 
   #over(entry: Entry, next: Next): void {
+    this.#counted.delete(entry)
     this.#room.give(entry.bytes)
     this.#parts.over(entry, next)
   }
@@ -226,6 +235,8 @@ interface Failed {
 }
 
 function fieldsOf({ id, rule: { protocol }, route, attempts }: Entry, { content, scopeId }: Failed) {
-  const peer = content && peerOf(content.scope)
-  return { scope: scopeId, record: id, protocol, route, peer, attempt: attempts }
+  const { scope, event } = content ?? {}
+  const peer = scope && peerOf(scope)
+  const client = scope?.client?.[0]
+  return { scope: scopeId, record: id, protocol, route, client, peer, event: event?.type, attempt: attempts }
 }

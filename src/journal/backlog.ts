@@ -6,7 +6,7 @@ import type { Journal } from './journal.ts'
 import type { WaitingRow } from './messages.ts'
 
 export interface BacklogParts {
-  readonly journal: Pick<Journal, 'waiting' | 'flush'>
+  readonly journal: Pick<Journal, 'waiting' | 'rows' | 'flush'>
   readonly log: Log
   /** How many are read at once. */
   readonly page: number
@@ -29,6 +29,7 @@ export class Backlog {
   #revived: number[] = []
   readonly #due = new Due((ids) => void this.#comeBack(ids))
   #isReading = false
+  readonly #begun = Promise.withResolvers<void>()
 
   constructor(parts: BacklogParts) {
     this.#parts = parts
@@ -72,19 +73,28 @@ export class Backlog {
     this.#due.stop()
   }
 
+  /** Resolves when the first of them are there; the others follow. */
+  begin(): Promise<void> {
+    void this.read()
+    return this.#begun.promise
+  }
+
   /** Reads what there is room for. Never rejects. */
   async read(): Promise<void> {
     if (this.#isReading) return
     this.#isReading = true
     try {
-      await this.#readNew()
-      await this.#readRevived()
+      while (!this.isEmpty && this.#parts.hasRoom()) {
+        await this.#readNew()
+        await this.#readRevived()
+      }
     } catch (error) {
       const { log, pause } = this.#parts
       log.error({ err: error }, `stored records could not be read: ${reason(error)}`)
       setTimeout(() => void this.read(), pause).unref()
     }
     this.#isReading = false
+    this.#begun.resolve()
   }
 
   async #comeBack(ids: readonly number[]): Promise<void> {
@@ -97,11 +107,14 @@ export class Backlog {
   async #readNew(): Promise<void> {
     const { journal, page, hasRoom, resume } = this.#parts
     while (this.#isBehind && hasRoom()) {
+      const skipped = this.#skipped
       // What was stored in the meantime is among them.
       const rows = await journal.waiting(this.#cursor, page)
-      this.#cursor = rows.at(-1)?.id ?? this.#cursor
+      // None: what was passed over was taken out before its turn came.
+      this.#cursor = rows.at(-1)?.id ?? Math.max(this.#cursor, skipped)
       this.#isBehind = rows.length > 0 || this.#skipped > this.#cursor
       for (const row of rows) resume(row)
+      this.#begun.resolve()
     }
   }
 
@@ -109,10 +122,10 @@ export class Backlog {
     const { journal, page, hasRoom, revive } = this.#parts
     while (this.#revived.length > 0 && hasRoom()) {
       const ids = this.#revived.slice(0, page)
-      const found = await Promise.all(ids.map((id) => journal.waiting(id - 1, 1)))
+      // Those that were taken out meanwhile are not among them.
+      const rows = await journal.rows(ids)
       this.#revived = this.#revived.slice(ids.length)
-      // Another id: this one was taken out meanwhile.
-      for (const [index, [row]] of found.entries()) if (row && row.id === ids[index]) revive(row)
+      for (const row of rows) revive(row)
     }
   }
 }

@@ -19,6 +19,9 @@ export interface ReadRecord {
   readonly unreadable?: string
 }
 
+/** As many of those who a mail goes to are named in lists. */
+const mostReceivers = 3
+
 /** A scope is read-only, and mostly the one of a connection: it is encoded once. */
 const scopes = new WeakMap<object, EncodedScope>()
 
@@ -58,7 +61,8 @@ export function encode(record: NewRecord, { protocol, route, lane }: Placing): E
   const { direction, scope, event, body, key, mayRepeat = true } = record
   const encoded = encodedScope(scope)
   const { start, event: rest } = encodedEvent(encoded, event)
-  const { bytes, peer } = encoded
+  const { bytes } = encoded
+  const peer = (direction === 'out' && receiverOf(event)) || encoded.peer
   return { direction, protocol, route, lane, key, mayRepeat, scope: bytes, start, event: rest, body, peer }
 }
 
@@ -228,6 +232,17 @@ function senderOf(scope: NewRecord['scope']): string {
   if (typeof known !== 'string') return peerOf(scope)
   // RFC 5321 4.5.5: the null reverse-path of a notification.
   return known === '' ? '<>' : known
+}
+
+/** Who it goes to, as its event has it: a text's `to`, the recipients of a mail's envelope. */
+function receiverOf(event: object): string {
+  const { to, envelope }: Readonly<Record<string, unknown>> = { ...event }
+  const enveloped: unknown = typeof envelope === 'object' && envelope !== null && Reflect.get(envelope, 'to')
+  return [to ?? enveloped]
+    .flat()
+    .filter((each) => typeof each === 'string')
+    .slice(0, mostReceivers)
+    .join(', ')
 }
 
 /** Where it came from, for people. */

@@ -19,11 +19,13 @@ export interface DispatcherParts extends Pick<AttemptsParts, 'log' | 'options' |
 
 /** What is kept in memory. */
 export interface DispatcherLimits {
-  /** Beyond this many the rest stays on disk until there is room; and so do those that wait for another attempt. */
+  /** How many lanes and rules share in memory, whoever was first leaving as much as it takes; and as many wait there for another attempt. */
   readonly entries: number
-  /** How many of one lane that goes out are in memory: one that stands still leaves room for the others. */
+  /** How many lanes of a rule are there in any case, with one each: one rule that stands still leaves room for the others. */
+  readonly rule: number
+  /** How many of one lane are there when it goes out, or was on disk. */
   readonly lane: number
-  /** How many of those behind them are known by their ids; of more, none is read before these are fewer. */
+  /** How many of those on disk are known by their ids; of more, none is read before these are fewer. */
   readonly ids: number
   /** How many are taken from there at once. */
   readonly page: number
@@ -37,8 +39,9 @@ export interface DispatcherLimits {
 
 const defaultLimits: DispatcherLimits = {
   entries: 50_000,
-  lane: 100,
-  ids: 1_000_000,
+  rule: 4000,
+  lane: 32,
+  ids: 16_000_000,
   page: 2000,
   bytes: 64 * 1024 * 1024,
   pause: 5000,
@@ -82,7 +85,12 @@ export class Dispatcher implements JournalWatcher {
       resume: (row) => this.#resume(row),
       revive: (row) => this.#revive(row),
     })
-    this.#queues = new Queues({ ...this.#limits, ...parts, resume: (row) => this.#hold(this.#known(row), row.due) })
+    this.#queues = new Queues({
+      ...this.#limits,
+      ...parts,
+      known: (row) => (this.#entries.has(row.id) ? undefined : this.#known(row)),
+      resume: (entry, due) => this.#hold(entry, due),
+    })
   }
 
   /** How many attempts are under way. */
@@ -98,7 +106,7 @@ export class Dispatcher implements JournalWatcher {
 
   /** Takes up what an earlier process left. To be called when the listeners are there. */
   start(): Promise<void> {
-    return this.#backlog.read()
+    return this.#backlog.begin()
   }
 
   /** The journal as one protocol sees it. */
@@ -128,10 +136,9 @@ export class Dispatcher implements JournalWatcher {
       const entry = this.#entries.get(id)
       if (!entry) this.#tell(id)
       else if (entry.timer) {
-        const keptLane = this.#holds(entry)
         this.#unpark(entry)
         this.#forget(entry)
-        if (keptLane) this.#turns.release(entry.lane)
+        if (keepsLane(entry)) this.#turns.release(entry.lane)
       } else entry.discarded = true
     }
     this.#refill()
@@ -223,7 +230,7 @@ export class Dispatcher implements JournalWatcher {
   #over(entry: Entry, next: Next): void {
     if (next === 'gone') this.#forget(entry)
     else if (next !== 'left') this.#park(entry, next)
-    this.#turns.over(entry, this.#holds(entry))
+    this.#turns.over(entry, keepsLane(entry) && this.#entries.has(entry.id))
     this.#tell(entry.id)
     this.#checkIdle()
     this.#refill()
@@ -231,17 +238,21 @@ export class Dispatcher implements JournalWatcher {
 
   #park(entry: Entry, wait: number): void {
     if (this.#stopped) return
-    // What keeps its lane keeps it here.
-    if (this.#parked >= this.#limits.entries && (entry.rule.direction === 'in' || entry.lane === '')) {
-      this.#entries.delete(entry.id)
-      return this.#backlog.keepUntil(entry.id, Date.now() + wait)
-    }
+    const isFull = this.#parked >= this.#limits.entries
+    if (!keepsLane(entry)) {
+      this.#queues.leave(entry)
+      if (isFull) {
+        this.#entries.delete(entry.id)
+        return this.#backlog.keepUntil(entry.id, Date.now() + wait)
+      }
+    } else if (!isFull) this.#queues.rest(entry)
     this.#parked++
     entry.timer = setTimeout(
       () => {
         this.#unpark(entry)
-        if (this.#holds(entry)) this.#turns.admit(entry)
-        else this.#turns.add(entry)
+        if (keepsLane(entry)) return this.#turns.admit(entry)
+        this.#queues.back(entry)
+        this.#turns.add(entry)
       },
       Math.min(wait, longestWait),
     )
@@ -251,11 +262,7 @@ export class Dispatcher implements JournalWatcher {
     clearTimeout(entry.timer)
     entry.timer = undefined
     this.#parked--
-  }
-
-  /** What goes out keeps its lane until it is out or dead: what is said second is not to be heard first. */
-  #holds(entry: Entry): boolean {
-    return entry.rule.direction === 'out' && this.#entries.has(entry.id)
+    this.#queues.wake(entry)
   }
 
   #forget(entry: Entry): void {
@@ -268,7 +275,7 @@ export class Dispatcher implements JournalWatcher {
     const entry = this.#entries.get(id)
     const tried = entry
       ? entry.timer !== undefined || (entry.attempts > 0 && !entry.isRunning)
-      : this.#backlog.isPast(id)
+      : this.#backlog.isPast(id) && !this.#queues.has(id)
     if (tried || (this.#stopped && !entry?.isRunning)) return Promise.resolve()
     const waiter = this.#waiters.get(id) ?? Promise.withResolvers<void>()
     this.#waiters.set(id, waiter)
@@ -281,17 +288,12 @@ export class Dispatcher implements JournalWatcher {
     this.#waiters.delete(id)
   }
 
-  /** How many want to be tried. Those that wait for another attempt have as much room again. */
-  get #wanting(): number {
-    return this.#entries.size - Math.min(this.#parked, this.#limits.entries)
-  }
-
   get #hasRoom(): boolean {
-    return this.#wanting < this.#limits.entries && this.#queues.hasRoom && !this.#stopped
+    return this.#queues.hasRoom && !this.#stopped
   }
 
   #refill(): void {
-    if (!this.#backlog.isEmpty && this.#wanting < this.#limits.entries / 2) void this.#backlog.read()
+    if (!this.#backlog.isEmpty && this.#hasRoom) void this.#backlog.read()
   }
 
   #known(row: WaitingRow): Entry {
@@ -306,16 +308,25 @@ export class Dispatcher implements JournalWatcher {
   #resume(row: WaitingRow): void {
     if (this.#entries.has(row.id)) return
     const entry = this.#known(row)
-    if (this.#queues.enter(entry)) this.#hold(entry, row.due)
+    // One that waits for its next attempt stands before nobody, and behind nobody, unless it keeps its lane.
+    const isFree = row.due > Date.now() && !keepsLane(entry)
+    if (isFree || this.#queues.enter(entry)) this.#hold(entry, row.due)
   }
 
   /** It may be that it waits for its next attempt. */
   #hold(entry: Entry, due: number): void {
-    const { rule, lane } = entry
     const wait = due - Date.now()
     this.#entries.set(entry.id, entry)
-    if (wait <= 0 || (rule.direction === 'out' && this.#turns.isTaken(lane))) return this.#turns.add(entry)
-    if (rule.direction === 'out') this.#turns.reserve(lane)
+    if (wait <= 0 || (keepsLane(entry) && this.#turns.isTaken(entry.lane))) {
+      if (!entry.group) this.#queues.back(entry)
+      return this.#turns.add(entry)
+    }
+    if (keepsLane(entry)) this.#turns.reserve(entry.lane)
     this.#park(entry, wait)
   }
+}
+
+/** What goes out keeps its lane until it is out or dead: what is said second is not to be heard first. */
+function keepsLane({ rule, lane }: Entry): boolean {
+  return rule.direction === 'out' && lane !== ''
 }

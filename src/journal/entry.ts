@@ -2,6 +2,7 @@
 import type { DeliveryOptions, Direction, NewRecord } from '../asgi/delivery.ts'
 import type { WaitingRow } from './messages.ts'
 import type { Line, Linked } from './line.ts'
+import type { Group } from './queues.ts'
 
 /** What a record says. */
 export type Content = Pick<NewRecord, 'scope' | 'event' | 'body' | 'live'>
@@ -40,6 +41,8 @@ export class Entry implements Linked<Entry> {
   /** It waits for its next attempt. */
   timer: NodeJS.Timeout | undefined
   isRunning = false
+  /** Where it counts as one in memory. */
+  group: Group | undefined
   /** A person took it out. */
   discarded = false
   next: Entry | undefined

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { reason } from '../runtime/errors.ts'
+import { SignalboxError, reason } from '../runtime/errors.ts'
 import { makeFolder } from '../runtime/make-folder.ts'
 import { takeOverKeys } from './keys.ts'
 import { busyTimeout, resultCode } from './sqlite.ts'
@@ -37,7 +37,7 @@ const columns = `
  * Records that came together are one row of `parcels`, until the last of them is gone; which ones are gone before that is in `gone`.
  * What their columns say is in kept.ts.
  */
-const parcelTables = `
+export const parcelTables = `
   CREATE TABLE parcels (
     first INTEGER PRIMARY KEY,
     last INTEGER NOT NULL,
@@ -104,25 +104,79 @@ export interface Opened {
 
 /** Opens `journal.sqlite` of a data folder, or begins it. Throws what SQLite or the file system throws. */
 export function openFile(folder: string): Opened {
-  const file = path.join(folder, 'journal.sqlite')
-  const problem = lostContent(file)
-  if (problem !== undefined) return { damaged: setAside(file, problem), database: begin(file) }
-  if (!fs.existsSync(file)) return { database: begin(file) }
-  readAhead(file)
-  const database = new DatabaseSync(file, { timeout: busyTimeout })
+  const file = fileIn(folder)
+  const found = tryFile(file, toWrite)
+  if (found && 'database' in found) return found
+  const damaged = found && setAside(file, found.damage)
+  return { damaged, database: begin(file) }
+}
+
+/** Opens what is there to be written, and was found sound. Throws what SQLite throws. */
+export function openSound(folder: string): DatabaseSync {
+  const database = toWrite.open(fileIn(folder))
   try {
-    const reason = check(database)
-    if (reason === undefined) {
-      prepare(database)
-      renew(database)
+    toWrite.ready(database, versionOf(database))
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+/**
+ * Opens what is there, and moves nothing; undefined: there is nothing.
+ * @throws SignalboxError `journal_failed` when it is damaged; else what SQLite or the file system throws.
+ */
+export function openExisting(folder: string, way: Way): DatabaseSync | undefined {
+  const file = fileIn(folder)
+  const found = tryFile(file, way)
+  if (!found || 'database' in found) return found?.database
+  const later = 'It stays where it is; the next start of the gateway sets it aside, and names it'
+  throw new SignalboxError('journal_failed', `the journal ${file} is damaged: ${found.damage}. ${later}`)
+}
+
+export function fileIn(folder: string): string {
+  return path.join(folder, 'journal.sqlite')
+}
+
+/** How a file that is there is opened. */
+export interface Way {
+  open(file: string): DatabaseSync
+  /** Once it is known to be a journal, of this version. */
+  readonly ready: (database: DatabaseSync, version: number) => void
+}
+
+const toWrite: Way = {
+  open: (file) => new DatabaseSync(file, { timeout: busyTimeout }),
+  ready: (database, version) => {
+    prepare(database)
+    renew(database, version)
+  },
+}
+
+/** What is there, checked; or what is wrong with it. Nothing is moved. */
+function tryFile(
+  file: string,
+  way: Way,
+): { readonly database: DatabaseSync } | { readonly damage: string } | undefined {
+  const lost = lostContent(file)
+  if (lost !== undefined) return { damage: lost }
+  if (!fs.existsSync(file)) return undefined
+  readAhead(file)
+  let database: DatabaseSync | undefined
+  try {
+    database = way.open(file)
+    const damage = check(database)
+    if (damage === undefined) {
+      way.ready(database, versionOf(database))
       return { database }
     }
     database.close()
-    return { damaged: setAside(file, reason), database: begin(file) }
+    return { damage }
   } catch (error) {
-    if (database.isOpen) database.close()
+    if (database?.isOpen) database.close()
     if (!isDamage(error)) throw error
-    return { damaged: setAside(file, reason(error)), database: begin(file) }
+    return { damage: reason(error) }
   }
 }
 
@@ -134,7 +188,8 @@ function lostContent(file: string): string | undefined {
   return undefined
 }
 
-function sizeOf(file: string): number | undefined {
+/** Bytes; undefined: it is not there. */
+export function sizeOf(file: string): number | undefined {
   return fs.statSync(file, { throwIfNoEntry: false })?.size
 }
 
@@ -155,22 +210,23 @@ function check(database: DatabaseSync): string | undefined {
   const owner = number(database, 'application_id')
   if (owner !== applicationId)
     return `it is no journal: its application_id is ${String(owner)}, expected ${applicationId}`
-  const version = number(database, 'user_version')
-  if (version !== schemaVersion && !olderVersions.includes(Number(version)))
-    return `its schema has version ${String(version)}, expected ${schemaVersion}`
+  const version = versionOf(database)
+  if (version !== schemaVersion && !olderVersions.includes(version))
+    return `its schema has version ${version}, expected ${schemaVersion}`
   const row = database.prepare('PRAGMA quick_check(1)').get()
   const found = row && Object.values(row)[0]
-  return found === 'ok' ? undefined : `quick_check says: ${String(found)}`
+  return found === 'ok' ? undefined : `quick_check says: ${String(found).replaceAll(/\s+/g, ' ')}`
 }
 
 /** What an older version wrote is there afterwards. */
-function renew(database: DatabaseSync): void {
-  const version = number(database, 'user_version')
+function renew(database: DatabaseSync, version: number): void {
   if (version === schemaVersion) return
   database.exec(`BEGIN IMMEDIATE; ${version === 1 ? parcelTables : ''} ${keyTable}`)
   takeOverKeys(database)
   database.exec(`PRAGMA user_version = ${schemaVersion}; COMMIT;`)
 }
+
+const versionOf = (database: DatabaseSync): number => Number(number(database, 'user_version'))
 
 function number(database: DatabaseSync, pragma: string): unknown {
   return database.prepare(`PRAGMA ${pragma}`).get()?.[pragma]

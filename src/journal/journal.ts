@@ -162,8 +162,14 @@ export class Journal implements AsyncDisposable {
    * @throws SignalboxError `journal_failed` when the journal was closed before.
    */
   begun(ids: readonly number[]): Promise<void> {
-    this.#notes.add({ kind: 'begun', ids: [...ids] })
+    this.#notes.add({ kind: 'begun', ids: [...ids], by: 1 })
     return this.flush()
+  }
+
+  /** Notes that these attempts, which were counted, do not count: the gateway has cut them off. */
+  spared(ids: readonly number[]): void {
+    this.#notes.add({ kind: 'begun', ids: [...ids], by: -1 })
+    this.#gathering.later()
   }
 
   /** Keeps a record that is dead from the start. What finds no room, on disk or until it can be written, is logged, and counted as dropped. */
@@ -187,6 +193,11 @@ export class Journal implements AsyncDisposable {
   /** Up to `limit` waiting records with an id above `after`, by id. */
   waiting(after: number, limit: number): Promise<readonly WaitingRow[]> {
     return this.#ask({ kind: 'waiting', after, limit })
+  }
+
+  /** Those of them that wait, in this order. */
+  rows(ids: readonly number[]): Promise<readonly WaitingRow[]> {
+    return this.#ask({ kind: 'rows', ids })
   }
 
   /** The content of those of them that there are, in this order. */

@@ -8,6 +8,8 @@ import { resultCode } from './sqlite.ts'
 
 /** SQLITE_BUSY */
 const busy = 5
+/** Milliseconds that it is waited for: a command that changes something has it for a moment. */
+const patience = 1000
 
 /** Holds a data folder. Node has no lock of its own; SQLite has one that every system knows. */
 export class FolderLock implements Disposable {
@@ -25,7 +27,7 @@ export class FolderLock implements Disposable {
     let database: DatabaseSync | undefined
     try {
       makeFolder(folder)
-      database = new DatabaseSync(file, { timeout: 0 })
+      database = new DatabaseSync(file, { timeout: patience })
       database.exec('BEGIN EXCLUSIVE')
       fs.writeFileSync(pidFile, `${process.pid}\n`)
       return new FolderLock(database)

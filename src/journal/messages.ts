@@ -20,7 +20,7 @@ export interface EncodedRecord {
   readonly event: Uint8Array
   /** Records of one call that have the same object here share one stored row. */
   readonly body?: Uint8Array | undefined
-  /** The sender's address, for lists. */
+  /** The sender's address, for lists; of what goes out, the receiver's. */
   readonly peer: string
 }
 
@@ -142,12 +142,14 @@ export type Note =
   | { readonly kind: 'handled'; readonly ids: number[] }
   | ({ readonly kind: 'failed'; readonly id: number } & FailedAttempt)
   | ({ readonly kind: 'dead'; readonly id: number } & LastAttempt)
-  | { readonly kind: 'begun'; readonly ids: readonly number[] }
+  /** By 1: attempts that begin; by -1: the gateway has cut them off, and they do not count. */
+  | { readonly kind: 'begun'; readonly ids: readonly number[]; readonly by: 1 | -1 }
   | { readonly kind: 'letter'; readonly record: EncodedRecord; readonly error: string }
 
 /** A question, or what a person wants done. */
 export type Ask =
   | { readonly kind: 'waiting'; readonly after: number; readonly limit: number }
+  | { readonly kind: 'rows'; readonly ids: readonly number[] }
   | { readonly kind: 'load'; readonly ids: readonly number[] }
   | { readonly kind: 'list'; readonly filter: ListFilter }
   | { readonly kind: 'show'; readonly id: number }

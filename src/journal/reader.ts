@@ -44,8 +44,11 @@ interface ContentRow {
 const light = (table: RecordState) => `id, place, lane, attempts, due, at, died, size, peer, error,
   (SELECT length(data) FROM bodies WHERE bodies.id = ${table}.body) AS shared`
 
+/** What is read. */
+export type Readable = Pick<JournalStore, 'database' | 'ledger' | 'parcels' | 'counted'>
+
 export class Reader {
-  readonly #store: JournalStore
+  readonly #store: Readable
   readonly #waiting: StatementSync
   readonly #pages: Readonly<Record<RecordState, StatementSync>>
   readonly #rows: Readonly<Record<RecordState, StatementSync>>
@@ -53,7 +56,7 @@ export class Reader {
   readonly #parcelsUp: StatementSync
   readonly #parcelsDown: StatementSync
 
-  constructor(store: JournalStore) {
+  constructor(store: Readable) {
     const each = (sql: (table: RecordState) => string) => ({
       waiting: store.database.prepare(sql('waiting')),
       dead: store.database.prepare(sql('dead')),
@@ -80,6 +83,11 @@ export class Reader {
     return inOrder(rows, together, (a, b) => a.id - b.id)
       .slice(0, limit)
       .map((row) => this.#light(row))
+  }
+
+  /** Those of them that wait. */
+  waitingOf(ids: readonly number[]): WaitingRow[] {
+    return ids.flatMap((id) => this.row('waiting', id) ?? [])
   }
 
   load(ids: readonly number[]): LoadedRecord[] {

@@ -70,7 +70,7 @@ export class JournalStore {
     this.#remove = { waiting: remove('waiting'), dead: remove('dead') }
     this.#find = prepare('SELECT place, size, error FROM waiting WHERE id = ?')
     this.#fail = prepare('UPDATE waiting SET attempts = ?, due = ?, error = ?, size = ? WHERE id = ?')
-    this.#count = prepare('UPDATE waiting SET attempts = attempts + 1 WHERE id = ?')
+    this.#count = prepare('UPDATE waiting SET attempts = attempts + ? WHERE id = ?')
     this.#bury = prepare(`INSERT INTO dead
       SELECT id, place, lane, ?, 0, at, ?, ?, body, peer, ?, scope, event FROM waiting WHERE id = ?`)
     this.#revive = prepare(`INSERT INTO waiting
@@ -188,7 +188,7 @@ export class JournalStore {
         for (const id of note.ids) this.remove('waiting', id, 'handled')
         return
       case 'begun':
-        for (const id of note.ids) this.#begun(id)
+        for (const id of note.ids) this.#begun(id, note.by)
         return
       case 'failed':
         this.#failed(note)
@@ -346,8 +346,8 @@ export class JournalStore {
     return gone
   }
 
-  #begun(id: number): void {
-    if (this.#count.run(id).changes === 0 && this.apart(id)) this.#count.run(id)
+  #begun(id: number, by: number): void {
+    if (this.#count.run(by, id).changes === 0 && this.apart(id)) this.#count.run(by, id)
   }
 
   #failed({ id, attempts, due, error }: Note & { kind: 'failed' }): void {

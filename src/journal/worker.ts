@@ -91,6 +91,7 @@ class Desk {
 
   #read(ask: Ask): unknown {
     if (ask.kind === 'waiting') return this.#reader.waiting(ask.after, ask.limit)
+    if (ask.kind === 'rows') return this.#reader.waitingOf(ask.ids)
     if (ask.kind === 'show') return this.#reader.show(ask.id)
     if (ask.kind !== 'load') return this.#reader.counts()
     const records = this.#reader.load(ask.ids)
@@ -171,7 +172,7 @@ async function begin({ port, start }: { readonly port: MessagePort; readonly sta
     const store = new JournalStore(database, limits, siblings)
     const isAgain = answered !== undefined && !damaged
     const left = isAgain ? store.write(() => store.unmake(answered)) : []
-    const kept = left.length > 0 ? rowsOf(store, left) : []
+    const kept = left.length > 0 ? new Reader(store).waitingOf(left) : []
     const { notes, lastId } = store.ledger
     port.postMessage({ kind: 'ready', notes, lastId, damaged, ...(kept.length > 0 && { kept }) } satisfies Hello)
     // Only now: what comes is for a journal that is open.
@@ -183,9 +184,4 @@ async function begin({ port, start }: { readonly port: MessagePort; readonly sta
     port.postMessage({ kind: 'failed', failure: failureOf(error) } satisfies Hello)
     port.close()
   }
-}
-
-function rowsOf(store: JournalStore, ids: readonly number[]): readonly WaitingRow[] {
-  const reader = new Reader(store)
-  return ids.flatMap((id) => reader.row('waiting', id) ?? [])
 }

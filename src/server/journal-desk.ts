@@ -1,10 +1,11 @@
 /** The journal for people: what is asked of it and what it answers, as plain JSON. */
 import { z } from 'zod'
+import type { ProtocolDefinition } from '../asgi/definition.ts'
 import { decodeReadable, type ReadRecord } from '../journal/codec.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Counts, ListedRecord, RecordFilter, Selection } from '../journal/messages.ts'
 import { SignalboxError } from '../runtime/errors.ts'
-import { maskText } from '../runtime/redact.ts'
+import { masked } from '../runtime/redact.ts'
 
 /** Which records. Times are milliseconds since 1970. */
 const filter = {
@@ -22,7 +23,7 @@ const listQuestion = z.strictObject({
   limit: z.int().min(1).max(1000).default(100),
   /** Only those with a lower id: the last one of the page before. */
   before: z.int().positive().optional(),
-  /** Addresses and numbers whole. */
+  /** Secrets, addresses and numbers as they are. */
   reveal: z.boolean().default(false),
 })
 const showQuestion = z.strictObject({ id: z.int().positive(), reveal: z.boolean().default(false) })
@@ -46,6 +47,7 @@ export interface RecordLine {
   readonly protocol: string
   /** `file:line`; empty when there is none. */
   readonly rule: string
+  /** Who sent it; of what goes out, who it goes to. */
   readonly peer: string
   /** Attempts that were begun. */
   readonly attempts: number
@@ -64,7 +66,7 @@ export interface RecordPage extends RecordLine {
   readonly event: unknown
   /** What belongs to it as a whole, such as a mail. */
   readonly body?: unknown
-  /** Why some of it cannot be read; that is shown as its bytes to whoever asks for addresses, else as how many they are. */
+  /** Why some of it cannot be read; that is shown as its bytes to whoever asks for all, else as how many they are. */
   readonly unreadable?: string
 }
 
@@ -84,11 +86,19 @@ export interface Desk {
   discard(question: unknown): Promise<object>
 }
 
-export class JournalDesk implements Desk {
-  readonly #journal: Journal
+/** A journal, as far as people are concerned. */
+export type PeoplesJournal = Pick<Journal, 'counts' | 'list' | 'show' | 'retry' | 'discard'>
 
-  constructor(journal: Journal) {
+type BodyDefinition = Pick<ProtocolDefinition, 'name' | 'loadBodyReader'>
+
+export class JournalDesk implements Desk {
+  readonly #journal: PeoplesJournal
+  readonly #definitions: readonly BodyDefinition[]
+
+  /** `definitions`: of the protocols that say how their bodies are read. */
+  constructor(journal: PeoplesJournal, definitions: readonly BodyDefinition[]) {
     this.#journal = journal
+    this.#definitions = definitions
   }
 
   counts(): Promise<Counts> {
@@ -98,7 +108,8 @@ export class JournalDesk implements Desk {
   async list(question: unknown): Promise<readonly RecordLine[]> {
     const { reveal, limit, before, ...given } = parsed(listQuestion, question)
     const rows = await this.#journal.list({ ...filterOf(given), limit, before })
-    return rows.map((row) => mask(lineOf(row), reveal))
+    const lines = rows.map(lineOf)
+    return reveal ? lines : masked(lines)
   }
 
   /** @throws SignalboxError `bad_message` when there is no such record. */
@@ -106,8 +117,25 @@ export class JournalDesk implements Desk {
     const { id, reveal } = parsed(showQuestion, question)
     const shown = await this.#journal.show(id)
     if (!shown) throw new SignalboxError('bad_message', `found no record ${id}: it was handled, or taken out`)
-    const content = decodeReadable(shown)
-    return mask({ ...lineOf(shown), ...(readable(reveal ? content : withoutBytes(content)) as Content) }, reveal)
+    const { body, ...content } = decodeReadable(shown)
+    const read = body && { body: await this.#readBody(shown.protocol, body) }
+    const page = {
+      ...lineOf(shown),
+      ...(readable({ ...(reveal ? content : withoutBytes(content)), ...read }, reveal) as Content),
+    }
+    return reveal ? page : masked(page)
+  }
+
+  /** Decoded by its protocol; the bytes themselves where that cannot be. */
+  async #readBody(protocol: string, body: Uint8Array): Promise<string | Uint8Array> {
+    const definition = this.#definitions.find(({ name }) => name === protocol)
+    if (!definition?.loadBodyReader) return body
+    try {
+      const { readBody } = await definition.loadBodyReader()
+      return await readBody(body)
+    } catch {
+      return body
+    }
   }
 
   /** Dead letters are tried again, from their first attempt on. */
@@ -123,10 +151,9 @@ export class JournalDesk implements Desk {
 
 type Content = Pick<RecordPage, 'scope' | 'event' | 'body' | 'unreadable'>
 
-/** In bytes that cannot be read nothing can be masked. */
-function withoutBytes(content: ReadRecord): Content {
-  if (content.unreadable === undefined) return content
-  const { scope, event, ...rest } = content
+/** What is damaged: nothing can be masked in it, even where it is text. */
+function withoutBytes({ scope, event, ...rest }: Omit<ReadRecord, 'body'>): Omit<ReadRecord, 'body'> {
+  if (rest.unreadable === undefined) return { scope, event }
   const hidden = (part: unknown) => (ArrayBuffer.isView(part) ? `${part.byteLength} bytes` : part)
   return { scope: hidden(scope), event: hidden(event), ...rest }
 }
@@ -167,28 +194,26 @@ function lineOf(row: ListedRecord): RecordLine {
   }
 }
 
-/** Bytes as text where they are text, else in base64. */
-function readable(value: unknown): unknown {
-  if (ArrayBuffer.isView(value)) return textOf(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
-  if (Array.isArray(value)) return value.map(readable)
+/** Bytes as text where they are text, else as how many they are: nothing can be masked in them. Whoever wants all has them in base64. */
+function readable(value: unknown, reveal: boolean): unknown {
+  if (typeof value === 'string') return cut(value)
+  if (ArrayBuffer.isView(value)) return textOf(Buffer.from(value.buffer, value.byteOffset, value.byteLength), reveal)
+  if (Array.isArray(value)) return value.map((inner) => readable(inner, reveal))
   if (typeof value === 'bigint') return String(value)
   if (typeof value !== 'object' || value === null || value instanceof Date) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, readable(inner)]))
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, readable(inner, reveal)]))
 }
 
-function textOf(bytes: Buffer): unknown {
+function textOf(bytes: Buffer, reveal: boolean): unknown {
   const shown = bytes.subarray(0, longestShown)
-  const more = bytes.length > longestShown ? { more: bytes.length - longestShown } : {}
   const text = shown.toString('utf8')
   const isText = Buffer.from(text).equals(shown) && !/[\0-\x08\x0e-\x1f]/.test(text)
+  if (!isText && !reveal) return `${bytes.length} bytes`
+  const more = bytes.length > longestShown ? { more: bytes.length - longestShown } : {}
   if (isText && bytes.length <= longestShown) return text
   return isText ? { text, ...more } : { base64: shown.toString('base64'), ...more }
 }
 
-/** Secrets never; addresses and numbers where they are asked for. */
-function mask<T>(value: T, reveal: boolean): T {
-  if (typeof value === 'string') return maskText(value, reveal) as T
-  if (Array.isArray(value)) return value.map((inner: unknown) => mask(inner, reveal)) as T
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mask(inner, reveal)])) as T
+function cut(text: string): unknown {
+  return text.length > longestShown ? { text: text.slice(0, longestShown), more: text.length - longestShown } : text
 }

@@ -206,7 +206,10 @@ test('whatever fails how often, each record is handled once or dead, and first a
         }
         handled.push(number)
       }
-      const process = await start(newFolder(), deliver, { attempts: 3, limits: { entries, page: 2, bytes: 50 } })
+      const process = await start(newFolder(), deliver, {
+        attempts: 3,
+        limits: { entries, rule: entries, lane: 2, page: 2, bytes: 50 },
+      })
       await Promise.all(records.map(({ lane }, number) => process.accept(record(String(number), { lane }))))
       while ((await counts(process)).waiting > 0) await process.journal.flush()
       const dead = records.flatMap(({ failures }, number) => (failures >= 3 ? [number] : []))

@@ -74,6 +74,37 @@ describe('closing', () => {
   })
 })
 
+test.each([
+  ['ends when it is told to', true],
+  ['does not', false],
+])(
+  'however often the gateway closes in the middle of an attempt, that is not counted: the handler %s',
+  async (_, ends) => {
+    const folder = newFolder()
+    const first = await start(folder, () => new Promise(() => {}))
+    const [id = 0] = await first.accept(record('slow'))
+    await first.leave()
+    for (let close = 0; close < 3; close++) {
+      const begun = Promise.withResolvers<void>()
+      const process = await start(
+        folder,
+        async ({ signal }) => {
+          begun.resolve()
+          if (!ends) return new Promise(() => {})
+          await once(signal, 'abort')
+          throw signal.reason
+        },
+        { limits: { grace: 1 } },
+      )
+      await begun.promise
+      await process.dispatcher.close(AbortSignal.abort())
+      await process.journal.flush()
+      expect(await process.journal.show(id)).toMatchObject({ state: 'waiting', attempts: 0 })
+      await process.leave()
+    }
+  },
+)
+
 test('after a restart no more are handled at once of a rule than it says', async () => {
   const folder = newFolder()
   const first = await start(folder, () => new Promise(() => {}))

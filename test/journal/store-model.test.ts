@@ -84,7 +84,7 @@ const dead = fc.tuple(id, fc.nat(9), text).map(([target, attempts, error]): Step
 })
 
 const begun = fc.array(id).map((ids): Step => (pair) => {
-  pair.note([{ kind: 'begun', ids }])
+  pair.note([{ kind: 'begun', ids, by: 1 }])
   for (const each of ids) {
     const found = pair.model.waiting(each)
     if (found) found.attempts++
