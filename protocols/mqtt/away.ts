@@ -28,12 +28,16 @@ export class AwayClients {
     this.#policy = policy
   }
 
-  /** Reads what was written before; the clients with a session that are not known to be away were there when the gateway ended. */
+  get clients(): Iterable<string> {
+    return this.#since.keys()
+  }
+
+  /** Reads what was written before; those with something in a session that are not known to be away were there when the gateway ended. */
   async open(withSession: ReadonlySet<string>): Promise<void> {
     for await (const key of this.#level.keys({ gte: 'away:', lt: 'away;' })) {
       const since = Number((await this.#level.get(key)) ?? Number.NaN)
       const id = decodeURIComponent(key.slice('away:'.length))
-      if (withSession.has(id) && Number.isFinite(since)) this.#since.set(id, since)
+      if (Number.isFinite(since)) this.#since.set(id, since)
       else await this.#level.del(key)
     }
     const others = [...withSession].filter((id) => !this.#since.has(id))

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { AedesOptions, Client, PublishPacket } from 'aedes'
 import type { Services, SharedRedis } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
-import { SignalboxError } from '../../src/runtime/errors.ts'
+import { SignalboxError, reason } from '../../src/runtime/errors.ts'
 import { Attempts } from './attempts.ts'
 import { Access, returnCodes, type ReturnCode, type TopicRules } from './access.ts'
 import { Gate, type GateLimits } from './gate.ts'
@@ -15,6 +15,7 @@ import type { MqttOptions } from './options.ts'
 import type { MqttProtocol, MqttPublishSend } from './scope.ts'
 import { packetOf } from './send.ts'
 import { Session, type Peers } from './session.ts'
+import { noSubscription } from './session-index.ts'
 import type { SessionContext } from './session-context.ts'
 import type { BrokerParts, SharedPolicy } from './redis-store.ts'
 import { openStore, type Store } from './store.ts'
@@ -69,6 +70,7 @@ export class Broker {
       maxRetained: options.maxRetained,
       sessionExpiry: options.sessionExpiry,
       maxMessage: Math.max(4 * options.maxPacketSize, 2 ** 20),
+      granted: (client) => byClient.get(client)?.subscriptions.granted ?? [],
       mayKeep: (client, subscription) => byClient.get(client)?.subscriptions.grants(subscription) ?? false,
       dropped: (what, setting) => dropped(setting, what, `MQTT: a message was not kept: see ${setting}`),
       rejected: (why) => dropped('malformed', { why }, 'MQTT: something in Redis is no message of a gateway'),
@@ -203,10 +205,12 @@ export class Broker {
         )
       },
       authorizeSubscribe: (client, subscription, done) => {
+        if (subscription === noSubscription) return done(null, null)
         let granted = false
         attempt(
           () => (granted = this.#of(client)?.subscriptions.grants(subscription) ?? false),
-          (error) => done(error ?? null, granted ? subscription : null),
+          // Aedes would send it with the QoS of any one that takes it: `Subscriptions` knows all of them.
+          (error) => done(error ?? null, granted ? { ...subscription, qos: 2 } : null),
         )
       },
       authorizeForward: (client, packet) => (this.#of(client)?.forwards(packet) ? packet : null),
@@ -288,7 +292,7 @@ function containing(log: Log) {
       hook()
     } catch (error) {
       log.error({ err: error }, 'an MQTT packet could not be dealt with')
-      failed = Error.isError(error) ? error : new Error(String(error))
+      failed = Error.isError(error) ? error : new Error(reason(error))
     }
     then(failed)
   }

@@ -1,8 +1,10 @@
 /** What a client with a session gets when it comes back: first what waited for it, then what came meanwhile, and nothing twice. */
 import type { AedesPublishPacket } from 'aedes'
 
-/** What may be held back, in bytes of payload. */
+/** What may be held back, in bytes. */
 const heldLimit = 4 * 2 ** 20
+/** What a message takes beside its topic and payload, in bytes, about. */
+const messageSize = 512
 /** For so long a message that was read from the session may still be on its way from its publisher, in milliseconds. */
 const overlap = 10_000
 
@@ -47,7 +49,7 @@ export class CatchUp {
     if (this.#wasRead(packet)) return true
     if (!this.#held) return false
     this.#held.push(packet)
-    this.#heldBytes += packet.payload.length
+    this.#heldBytes += messageSize + packet.topic.length + packet.payload.length
     if (this.#heldBytes > heldLimit) this.#host.overflow()
     return true
   }

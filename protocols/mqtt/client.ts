@@ -9,7 +9,7 @@ import type { MqttOptions } from './options.ts'
 import type { Qos } from './scope.ts'
 import { isReserved, topicProblem } from './topic.ts'
 
-const usage = 'signalbox send mqtt sensors/kitchen/temperature 21.5'
+const usage = 'npx signalbox send mqtt sensors/kitchen/temperature 21.5'
 /** One listens on all addresses, but calls one. */
 const reachable: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
 

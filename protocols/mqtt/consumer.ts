@@ -2,6 +2,7 @@
 import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { blocking } from '../../src/runtime/blocking.ts'
+import { serves, type Serves } from '../../src/runtime/serves.ts'
 import type {
   MqttConnect,
   MqttDisconnect,
@@ -14,6 +15,11 @@ import type {
 } from './scope.ts'
 
 export abstract class MqttConsumer<K extends Kind = Async> extends Consumer<MqttProtocol, K> {
+  static override readonly [serves]: Serves = {
+    protocols: ['mqtt'],
+    methods: ['connect', 'message', 'subscribed', 'unsubscribed', 'disconnect'],
+  }
+
   protected readonly lastEvent = 'mqtt.disconnect'
 
   protected override disconnectEvent(): MqttDisconnect {
@@ -25,6 +31,7 @@ export abstract class MqttConsumer<K extends Kind = Async> extends Consumer<Mqtt
   }
 
   'mqtt.publish'(event: MqttPublish): void | Promise<void> {
+    if (this.message === MqttConsumer.prototype.message) return this.missed(event, 'message(publish)')
     return this.message(event)
   }
 
@@ -45,7 +52,10 @@ export abstract class MqttConsumer<K extends Kind = Async> extends Consumer<Mqtt
     return this.accept()
   }
 
-  /** The client published. Raising counts the message as failed; the client stays connected and knows nothing of it. */
+  /**
+   * The client published. Raising counts the message as failed; the client stays connected and knows nothing of it. A class without
+   * this method fails too, unless it has methods for messages of its groups.
+   */
   message(_publish: MqttPublish): void | Promise<void> {}
 
   subscribed(_filter: string, _qos: Qos): void | Promise<void> {}

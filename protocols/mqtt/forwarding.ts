@@ -19,6 +19,8 @@ export interface ForwardingHost {
   readonly gate: Gate
   /** Whether the client gets this message. */
   readonly forwards: (packet: AedesPublishPacket) => boolean
+  /** The QoS that this message goes to the client with. */
+  readonly qosFor: (packet: AedesPublishPacket) => AedesPublishPacket['qos']
   /** A PUBLISH of QoS 0 as bytes. */
   readonly framed: (packet: AedesPublishPacket) => Buffer
 }
@@ -27,7 +29,7 @@ export interface ForwardingHost {
  * Aedes writes a message a turn later, piece by piece. With QoS 0 it is written here instead, unless others that came before it are
  * still with Aedes: those it must not overtake.
  */
-export function forwardTo(client: AedesClient, { gate, forwards, framed }: ForwardingHost): void {
+export function forwardTo(client: AedesClient, { gate, forwards, qosFor, framed }: ForwardingHost): void {
   const { deliver0, deliverQoS } = client
   let underway = 0
   const deliver = (by: Deliver, packet: AedesPublishPacket, done: () => void) => {
@@ -43,6 +45,7 @@ export function forwardTo(client: AedesClient, { gate, forwards, framed }: Forwa
     return client.waitForDrain(() => done())
   }
   client.deliverQoS = (packet, done) => {
+    if (packet.qos > 0) packet.qos = qosFor(packet)
     if (packet.qos === 0) client.deliver0(packet, done)
     else deliver(deliverQoS, packet, done)
   }

@@ -1,4 +1,4 @@
-/** A PUBLISH of QoS 0 as bytes, made once for all who get the same message. */
+/** Packets for clients as bytes: a PUBLISH of QoS 0, made once for all who get the same message, and SUBACK. */
 import type { AedesPublishPacket } from 'aedes'
 
 /** As the broker has it. */
@@ -34,14 +34,30 @@ function publishFrame({ topic, payload, retain }: Message): Buffer {
   const head = 1 + bytesFor(length)
   const frame = Buffer.allocUnsafe(head + length)
   frame[0] = retain ? 0x31 : 0x30
-  // Section 2.2.3: seven bits a byte, the lowest first.
-  for (let at = 1, left = length; at < head; at++, left >>>= 7) frame[at] = at < head - 1 ? (left & 0x7f) | 0x80 : left
+  writeLength(frame, length, head)
   frame.writeUInt16BE(topicLength, head)
   frame.write(topic, head + 2)
   const start = head + 2 + topicLength
   if (typeof payload === 'string') frame.write(payload, start)
   else frame.set(payload, start)
   return frame
+}
+
+/** Section 3.9; `codes` in the order of the filters [MQTT-3.9.3-1]. */
+export function subackFrame(messageId: number, codes: readonly number[]): Buffer {
+  const length = 2 + codes.length
+  const head = 1 + bytesFor(length)
+  const frame = Buffer.allocUnsafe(head + length)
+  frame[0] = 0x90
+  writeLength(frame, length, head)
+  frame.writeUInt16BE(messageId, head)
+  frame.set(codes, head + 2)
+  return frame
+}
+
+/** Section 2.2.3: seven bits a byte, the lowest first, up to `head`. */
+function writeLength(frame: Buffer, length: number, head: number): void {
+  for (let at = 1, left = length; at < head; at++, left >>>= 7) frame[at] = at < head - 1 ? (left & 0x7f) | 0x80 : left
 }
 
 function bytesFor(length: number): number {

@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { PublishPacket } from 'aedes'
+import { reason } from '../../src/runtime/errors.ts'
 import { Framer, joined } from './framer.ts'
 import { Outlet } from './outlet.ts'
 import {
@@ -9,25 +10,29 @@ import {
   packetType,
   packetTypes,
   parsePublish,
+  parseSubscribe,
   ProtocolViolation,
   qosOf,
-  remainingLength,
   type PacketLimits,
+  type SubscribePacket,
 } from './packet.ts'
+import { Window, type WindowLimits } from './window.ts'
 
-export interface GateLimits extends PacketLimits {
-  /** Packets of a client that may be with the application and the broker at a time; the others wait. */
-  readonly window: number
+export interface GateLimits extends PacketLimits, WindowLimits {
   /** How long a DISCONNECT waits for what was published before it, in milliseconds. */
   readonly disconnectTimeout: number
+  /** How long a client may leave what it is sent unread, in milliseconds. */
+  readonly drainTimeout: number
 }
 
 /** Why a connection ended; what `mqtt.disconnect` says. */
 export type EndReason = 'disconnect' | 'keepalive' | 'takeover' | 'error' | 'closed' | 'shutdown'
 
-/** Where what the client publishes goes with QoS 0 and 1: Aedes would parse it again, and acknowledge it too early. */
-export interface Publishes {
+/** Where packets go that Aedes does not get: it would parse them again, and acknowledge them too early, or not completely. */
+export interface ClientPackets {
+  /** With QoS 0 or 1. */
   published(packet: PublishPacket): void
+  subscribes(packet: SubscribePacket): void
 }
 
 /** Of the packets that wait, beside one that has not come completely; then the socket is paused. */
@@ -42,7 +47,7 @@ const readLimit = 64 * 1024
 /**
  * What Aedes takes for a stream, to read and to write. It does both at once, without the buffers and states of streams: what
  * passes waits in one piece until it is read, and what is written goes to the outlet, which collects the pieces of a turn.
- * Publishes of QoS 0 and 1 do not pass through Aedes' parser, but in the same order. At most `window` packets have passed and
+ * Publishes of QoS 0 and 1, and SUBSCRIBE, do not pass through Aedes' parser, but in the same order. At most `window` packets have passed and
  * are not `settled()`; the others wait here, in order, and when enough wait the socket is paused. PINGREQ is answered from
  * here, past all that waits: a slow application costs no client its connection.
  */
@@ -51,7 +56,7 @@ export class Gate extends EventEmitter {
   reason: EndReason = 'closed'
   destroyed = false
   /** Known before a client is let in. */
-  publishes: Publishes | undefined
+  packets: ClientPackets | undefined
   readonly #source: Duplex
   readonly #limits: GateLimits
   readonly #framer: Framer
@@ -64,10 +69,7 @@ export class Gate extends EventEmitter {
   /** What is wrong with the packet that follows those that wait. */
   #violation: { readonly error: unknown } | undefined
   #sourceEnded = false
-  /** What has passed and is not settled. */
-  #passed = 0
-  #passedBytes = 0
-  #passedExactlyOnce = 0
+  readonly #window: Window
   /** Aedes waits until the client has read. */
   #owesDrain = false
   /** What has passed and is not read. */
@@ -75,6 +77,7 @@ export class Gate extends EventEmitter {
   #pumping = false
   #disconnectTimer: NodeJS.Timeout | undefined
   #disconnectLate = false
+  #drainTimer: NodeJS.Timeout | undefined
   #keepaliveTimer: NodeJS.Timeout | undefined
   #lastSign = 0
   #bytesSinceSign = 0
@@ -85,6 +88,7 @@ export class Gate extends EventEmitter {
     this.#source = source
     this.#limits = limits
     this.#framer = new Framer(limits.maxPacketSize)
+    this.#window = new Window(limits)
     this.#outlet = new Outlet(source, () => this.#onRoom())
     source.on('data', (chunk: Buffer) => this.#onData(chunk))
     source.on('end', () => this.#onEnd())
@@ -104,7 +108,7 @@ export class Gate extends EventEmitter {
 
   /** How many packets have passed and are not settled. */
   get unsettled(): number {
-    return this.#passed
+    return this.#window.size
   }
 
   /**
@@ -126,10 +130,14 @@ export class Gate extends EventEmitter {
 
   /** A packet that has passed is done with; of a PUBLISH its remaining length and QoS. */
   settled(bytes = 0, qos = 0): void {
-    this.#passed--
-    this.#passedBytes -= bytes
-    if (qos === 2) this.#passedExactlyOnce--
-    if (this.#passed === 0) this.#idle?.()
+    this.#window.remove(bytes, qos)
+    if (this.unsettled === 0) this.#idle?.()
+    this.#pump()
+  }
+
+  /** The client's subscriptions are what a SUBSCRIBE or UNSUBSCRIBE that has passed says; it is not settled yet. */
+  changed(): void {
+    this.#window.changed()
     this.#pump()
   }
 
@@ -137,7 +145,7 @@ export class Gate extends EventEmitter {
   drain(): Promise<void> {
     this.#stage = 'draining'
     this.#source.pause()
-    if (this.#passed === 0 || this.destroyed) return Promise.resolve()
+    if (this.unsettled === 0 || this.destroyed) return Promise.resolve()
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#idle = resolve
     this.once('close', resolve)
@@ -149,8 +157,7 @@ export class Gate extends EventEmitter {
     if (this.destroyed) return
     this.reason = reason
     this.destroyed = true
-    clearTimeout(this.#disconnectTimer)
-    clearTimeout(this.#keepaliveTimer)
+    for (const timer of [this.#disconnectTimer, this.#drainTimer, this.#keepaliveTimer]) clearTimeout(timer)
     this.#waiting.length = 0
     this.#waitingBytes = 0
     this.#unread = undefined
@@ -215,7 +222,7 @@ export class Gate extends EventEmitter {
     if (error instanceof ProtocolViolation && error.returnCode !== undefined && this.#stage === 'connect') {
       this.write(Buffer.from([0x20, 2, 0, error.returnCode]))
     }
-    this.cut('error', Error.isError(error) ? error : new ProtocolViolation(String(error)))
+    this.cut('error', Error.isError(error) ? error : new ProtocolViolation(reason(error)))
   }
 
   #sign(): void {
@@ -299,10 +306,14 @@ export class Gate extends EventEmitter {
     for (let packet = waiting[0]; packet && this.#mayPass(packet); packet = waiting[passed]) {
       this.#note(packet)
       passed++
-      if (packetType(packet) !== packetTypes.publish || qosOf(packet) === 2) continue
+      const type = packetType(packet)
+      const isPublish = type === packetTypes.publish && qosOf(packet) !== 2
+      if (!isPublish && type !== packetTypes.subscribe) continue
       // In order with what Aedes is to parse. Either may close the connection.
       this.#hand(start, passed - 1)
-      if (!this.destroyed) this.publishes?.published(parsePublish(packet))
+      if (this.destroyed) return true
+      if (isPublish) this.packets?.published(parsePublish(packet))
+      else this.packets?.subscribes(parseSubscribe(packet))
       if (this.destroyed) return true
       start = passed
     }
@@ -327,27 +338,12 @@ export class Gate extends EventEmitter {
     if (this.#stage === 'connect') return true
     if (this.#stage !== 'open' || this.#outlet.isClogged) return false
     if (this.#unread && this.#unread.length >= readLimit) return false
-    const { window, maxPacketSize } = this.#limits
-    switch (packetType(packet)) {
-      case packetTypes.publish:
-        if (this.#passed > 0 && this.#passedBytes + packet.length > maxPacketSize) return false
-        return this.#passed < window
-      case packetTypes.subscribe:
-      case packetTypes.unsubscribe:
-        return this.#passed < window
-      case packetTypes.pubrel:
-        // What it releases has to be stored before.
-        return this.#passedExactlyOnce === 0
-      case packetTypes.disconnect:
-        return this.#mayDisconnect()
-      default:
-        return true
-    }
+    return packetType(packet) === packetTypes.disconnect ? this.#mayDisconnect() : this.#window.admits(packet)
   }
 
   /** What a client published before it said goodbye is handled before its application hears of that. */
   #mayDisconnect(): boolean {
-    if (this.#passed === 0 || this.#disconnectLate) return true
+    if (this.unsettled === 0 || this.#disconnectLate) return true
     this.#disconnectTimer ??= setTimeout(() => {
       this.#disconnectLate = true
       this.#pump()
@@ -358,36 +354,34 @@ export class Gate extends EventEmitter {
   /** Keeps the books on a packet that passes. */
   #note(packet: Buffer): void {
     this.#waitingBytes -= packet.length
-    switch (packetType(packet)) {
-      case packetTypes.connect:
-        // Aedes closes the connection of a second one [MQTT-3.1.0-2].
-        if (this.#stage === 'connect') this.#stage = 'connecting'
-        else this.reason = 'error'
-        return
-      case packetTypes.publish:
-        this.#passed++
-        this.#passedBytes += remainingLength(packet)
-        if (((packet[0] as number) & 0x06) === 0x04) this.#passedExactlyOnce++ // a packet has at least two bytes
-        return
-      case packetTypes.subscribe:
-      case packetTypes.unsubscribe:
-        this.#passed++
-        return
-      case packetTypes.disconnect:
-        this.reason = 'disconnect'
-        return
-      default:
-    }
+    this.#window.add(packet)
+    const type = packetType(packet)
+    if (type === packetTypes.disconnect) this.reason = 'disconnect'
+    if (type !== packetTypes.connect) return
+    // Aedes closes the connection of a second one [MQTT-3.1.0-2].
+    if (this.#stage === 'connect') this.#stage = 'connecting'
+    else this.reason = 'error'
   }
 
   #regulate(): void {
-    const pause =
-      this.#stage === 'draining' || this.#violation !== undefined || this.#outlet.isClogged || this.#isBacklogFull()
+    const { isClogged } = this.#outlet
+    this.#expectDrain(isClogged)
+    const pause = this.#stage === 'draining' || this.#violation !== undefined || isClogged || this.#isBacklogFull()
     if (pause === this.#source.isPaused()) return
     if (pause) this.#source.pause()
     else {
       this.#sign()
       this.#source.resume()
+    }
+  }
+
+  /** Aedes waits for a client to read what it has written itself; of acknowledgements it knows nothing. */
+  #expectDrain(isClogged: boolean): void {
+    if (isClogged)
+      this.#drainTimer ??= setTimeout(() => this.cut('error', new Error('drain timeout')), this.#limits.drainTimeout)
+    else if (this.#drainTimer) {
+      clearTimeout(this.#drainTimer)
+      this.#drainTimer = undefined
     }
   }
 }

@@ -32,6 +32,15 @@ export class GuardedAedes extends Aedes {
     untyped.publish.call(this, packet, client, done)
   }
 
+  /**
+   * Answers at once. Until then a client has the subscription still: one that leaves would take it away once more, and with
+   * mqemitter-redis from others too.
+   */
+  override unsubscribe(topic: string, listener: never, done: Callback = () => undefined): void {
+    untyped.unsubscribe.call(this, topic, listener)
+    done()
+  }
+
   /** A client that left while its session was looked up would be listed for ever. */
   registerClient(client: Client): void {
     if (client.closed) return
@@ -44,4 +53,5 @@ export class GuardedAedes extends Aedes {
 const untyped = Aedes.prototype as unknown as {
   publish(packet: PublishPacket, client: Client | Callback | null, done?: Callback): void
   registerClient(client: Client): void
+  unsubscribe(topic: string, listener: unknown, done?: Callback): void
 }

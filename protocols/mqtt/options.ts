@@ -37,9 +37,9 @@ const user = z.strictObject({
   password: z
     .string()
     .refine((text) => parsePasswordHash(text) !== undefined, {
-      error: 'expected the hash of a password, as `signalbox mqtt-password` prints it',
+      error: 'expected the hash of a password, as `npx signalbox mqtt-password` prints it',
     })
-    .meta({ description: 'The hash of the password, as `signalbox mqtt-password` prints it.' }),
+    .meta({ description: 'The hash of the password, as `npx signalbox mqtt-password` prints it.' }),
   ...topicRules,
 })
 
@@ -133,7 +133,7 @@ function refuseOpen(options: MqttOptions, http: SharedSettings['http']): readonl
   return [
     {
       path: ['anonymous'],
-      message: `MQTT is to be had on ${addressText(open)}, which is not loopback, and anonymous lets anyone in: write users (see \`signalbox mqtt-password\`) and anonymous: false, or listen on 127.0.0.1`,
+      message: `MQTT is to be had on ${addressText(open)}, which is not loopback, and anonymous lets anyone in: write users (see \`npx signalbox mqtt-password\`) and anonymous: false, or listen on 127.0.0.1`,
     },
   ]
 }

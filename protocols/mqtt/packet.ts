@@ -109,6 +109,23 @@ export function parsePublish(packet: Buffer): PublishPacket {
   }
 }
 
+/** What a client asks to be sent. */
+export interface SubscribePacket {
+  readonly messageId: number
+  readonly subscriptions: readonly { readonly topic: string; readonly qos: PublishPacket['qos'] }[]
+}
+
+/** What a SUBSCRIBE says, after `checkPacket`. */
+export function parseSubscribe(packet: Buffer): SubscribePacket {
+  const reader = new Reader(packet, headerLength(packet))
+  const messageId = reader.number()
+  const subscriptions: SubscribePacket['subscriptions'][number][] = []
+  while (!reader.atEnd) {
+    subscriptions.push({ topic: reader.text('topic filter'), qos: reader.byte() as PublishPacket['qos'] }) // 3 is refused
+  }
+  return { messageId, subscriptions }
+}
+
 /** What follows the fixed header, in bytes. */
 export function remainingLength(packet: Uint8Array): number {
   return packet.length - headerLength(packet)

@@ -24,7 +24,7 @@ export const mqtt: ProtocolDefinition<MqttProtocol, MqttOptions> = {
       { name: 'username', value: 'name', description: 'the user to log in as' },
       { name: 'password', value: 'text', description: "the user's password" },
     ],
-    example: 'signalbox send mqtt sensors/kitchen/temperature 21.5',
+    example: 'npx signalbox send mqtt sensors/kitchen/temperature 21.5',
   },
   sampleScope(topic) {
     const problem = topicProblem(topic, { maxTopicLevels: 100, maxTopicLength: 65_535 })

@@ -13,11 +13,18 @@ export interface EmitterPolicy {
   rejected(why: string): void
 }
 
+interface Seen {
+  get(id: unknown): unknown
+  set(id: unknown, isSeen: true): void
+}
+
 /** What there is of mqemitter-redis beside its types, and can be overridden. */
 interface Emitter {
   readonly state: EventEmitter
   closed: boolean
   closing?: boolean
+  /** The identifiers of messages that came: one comes for each pattern that it matches. */
+  _cache: Seen
   _subTopic(topic: string): string
   _emit(message: unknown, done?: (error?: Error) => void): void
   _close(done: () => void): void
@@ -37,6 +44,7 @@ export class SharedEmitter extends Base {
     super({ matchEmptyLevels: true, subConn: link.subscriber, pubConn: new Publisher(link) as unknown as Redis })
     this.#link = link
     this.#policy = policy
+    this._cache = onlyNamed(this._cache)
     // The link has said it; without a listener it would end the process.
     this.state.on('error', () => undefined)
   }
@@ -91,6 +99,16 @@ class Publisher extends EventEmitter {
 
   publish(topic: string, message: Buffer): Promise<number> {
     return this.#link.publish(this.#link.channelPrefix + escaped(topic), message)
+  }
+}
+
+/** What is no message has no identifier, and would be taken for the last one that had none. */
+function onlyNamed(seen: Seen): Seen {
+  return {
+    get: (id) => (typeof id === 'string' ? seen.get(id) : undefined),
+    set: (id, isSeen) => {
+      if (typeof id === 'string') seen.set(id, isSeen)
+    },
   }
 }
 

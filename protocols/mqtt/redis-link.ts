@@ -1,5 +1,5 @@
 /** The connections to the Redis that gateways share: for commands, for publishing, and for what is subscribed to there. */
-import { setImmediate as immediate, setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { SharedRedis } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
@@ -38,12 +38,14 @@ export class RedisLink {
   readonly #answerTimeout: number
   readonly #cluster: boolean | undefined
   #events: LinkEvents | undefined
-  /** Those that were asked for a sign of life, and have not answered. */
-  readonly #probed = new Set<Redis>()
+  /** Those that owe us a sign of life, each with the timer that gives it up. */
+  readonly #awaited = new Map<Redis, NodeJS.Timeout>()
   #beatTimer: NodeJS.Timeout | undefined
   #closed = false
   /** Counts the times that a connection was lost. */
   #generation = 0
+  /** The next time. */
+  #loss = Promise.withResolvers<void>()
   #started = false
   #seen = false
   #arriving = false
@@ -70,8 +72,16 @@ export class RedisLink {
     this.#readiness.promise.catch(() => undefined)
     for (const connection of this.#connections) {
       connection.on('error', (error) => this.#complain(error))
-      connection.on('ready', () => void this.#arrive())
-      connection.on('close', () => this.#lose())
+      // What the package asks before it is ready has no time limit of its own.
+      connection.on('connect', () => this.#await(connection))
+      connection.on('ready', () => {
+        this.#answered(connection)
+        void this.#arrive()
+      })
+      connection.on('close', () => {
+        this.#answered(connection)
+        this.#lose()
+      })
     }
   }
 
@@ -132,8 +142,8 @@ export class RedisLink {
       } catch (error) {
         // A Redis that says no is one that is there.
         if (this.#closed || isAnswer(error)) throw error
-        // The connection broke, and that is not known here yet.
-        if (generation === this.#generation) await immediate()
+        // The connection broke, and that is not known here yet: to a Redis that hangs, closing it takes seconds.
+        if (generation === this.#generation) await this.#loss.promise
       }
     }
   }
@@ -150,7 +160,10 @@ export class RedisLink {
     clearInterval(this.#beatTimer)
     this.#lose()
     this.#readiness.reject(new SignalboxError('closing', 'the MQTT broker is closed'))
-    for (const connection of this.#connections) connection.disconnect()
+    for (const connection of this.#connections) {
+      this.#answered(connection)
+      connection.disconnect()
+    }
   }
 
   get #connections(): readonly Redis[] {
@@ -202,6 +215,8 @@ export class RedisLink {
 
   #lose(): void {
     this.#generation++
+    this.#loss.resolve()
+    this.#loss = Promise.withResolvers()
     if (!this.ready) return
     this.#readySince = undefined
     this.#readiness = Promise.withResolvers()
@@ -226,14 +241,26 @@ export class RedisLink {
     }
   }
 
-  /** A server that hangs, or is behind a broken network, closes nothing by itself. */
   async #probe(connection: Redis): Promise<void> {
-    if (connection.status !== 'ready' || this.#probed.has(connection)) return
-    this.#probed.add(connection)
-    const silent = setTimeout(() => connection.disconnect(true), this.#answerTimeout)
+    if (connection.status !== 'ready' || this.#awaited.has(connection)) return
+    this.#await(connection)
     await connection.ping().catch(() => undefined)
-    clearTimeout(silent)
-    this.#probed.delete(connection)
+    this.#answered(connection)
+  }
+
+  /** A server that hangs, or is behind a broken network, closes nothing by itself. */
+  #await(connection: Redis): void {
+    this.#answered(connection)
+    if (this.#closed) return
+    this.#awaited.set(
+      connection,
+      setTimeout(() => connection.disconnect(true), this.#answerTimeout),
+    )
+  }
+
+  #answered(connection: Redis): void {
+    clearTimeout(this.#awaited.get(connection))
+    this.#awaited.delete(connection)
   }
 }
 

@@ -78,15 +78,28 @@ export class RedisOwners {
     return work
   }
 
-  /** After an outage: whether this client, which is connected here, still belongs here. One that does not is let go of. */
+  /** Those that are here. */
+  get clients(): Iterable<string> {
+    return this.#claims.keys()
+  }
+
+  /** Whether this client still belongs here, and is here; one that belongs to another gateway is let go of. */
   async keeps(clientId: string): Promise<boolean> {
-    const owner = await this.#link.scripts.owner(encodeURIComponent(clientId))
-    if (owner && owner.broker !== this.#talk.id) {
+    if (!this.has(clientId)) return false
+    const { id: broker } = this.#talk
+    const number = await this.#link.scripts.keep(encodeURIComponent(clientId), broker)
+    if (number === undefined) {
       this.#policy.letGo(clientId).catch((error: unknown) => this.#policy.failed(error))
       return false
     }
-    await this.#take(clientId)
-    return true
+    const before = this.#claims.get(clientId)
+    if (before !== undefined) {
+      this.#claims.set(clientId, Math.max(before, number))
+      return true
+    }
+    // It left meanwhile, and what it had was given back before it was claimed again.
+    await this.#link.scripts.release(encodeURIComponent(clientId), { broker, number })
+    return false
   }
 
   async #take(clientId: string): Promise<Claimed> {

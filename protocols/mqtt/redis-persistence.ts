@@ -4,7 +4,6 @@ import { Readable } from 'node:stream'
 // @ts-expect-error: the package has no types
 import AsyncRedisPersistence from 'aedes-persistence-redis/asyncPersistence.js'
 import type { Redis } from 'ioredis'
-import { reason } from '../../src/runtime/errors.ts'
 import { freeIdentifier, takeIdentifier } from './identifiers.ts'
 import { noSuchPacket, type Identified, type StoredClient, type StoredPacket } from './store.ts'
 
@@ -14,8 +13,15 @@ interface Inner {
   createRetainedStreamCombi(filters: readonly string[]): AsyncIterable<StoredPacket>
   outgoingEnqueueCombi(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void>
   outgoingUpdate(client: StoredClient, packet: Partial<StoredPacket>): Promise<void>
-  outgoingClearMessageId(client: StoredClient, packet: Identified): Promise<StoredPacket | undefined>
   outgoingStream(client: StoredClient): AsyncIterable<StoredPacket>
+}
+
+/** A client's own copy of a message, and how far the client has got with it. */
+interface Copy {
+  readonly brokerId: string
+  readonly brokerCounter: number | undefined
+  /** The client has received it, with QoS 2: what waits is PUBREL. */
+  readonly released: boolean
 }
 
 /** A message is kept twice as long as a session that is away, and at least for a day: then nobody has forgotten to delete it. */
@@ -25,6 +31,11 @@ export class RedisPersistence {
   readonly #redis: Redis
   readonly #inner: Inner
   readonly #rejected: (why: string) => void
+  /**
+   * What was sent to a client and is not acknowledged, by packet identifier. The package has one list for all clients, from which
+   * that of a slow one is gone after many messages to others.
+   */
+  readonly #sent = new WeakMap<StoredClient, Map<number, Copy>>()
 
   /** `expiry`: of a session that is away, in milliseconds. `rejected` hears of what no gateway has written there. */
   constructor(redis: Redis, expiry: number, rejected: (why: string) => void) {
@@ -64,40 +75,50 @@ export class RedisPersistence {
 
   /** @throws Error `no such packet`. */
   async outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void> {
-    takeIdentifier(client, packet.messageId)
-    const own = packet.cmd === 'pubrel' ? release(client.id, packet) : ownCopy(client.id, packet)
-    const { brokerId, brokerCounter } = own
+    const { cmd, messageId } = packet
+    takeIdentifier(client, messageId)
+    const released = cmd === 'pubrel'
+    const copy = copyOf(client.id, packet) ?? (released ? this.#sentTo(client).get(messageId ?? 0) : undefined)
+    if (copy === undefined) throw noSuchPacket()
+    const { brokerId, brokerCounter } = copy
     // The package would write what nobody is going to delete.
-    if (brokerId !== undefined && (await this.#redis.exists(`packet:${brokerId}:${brokerCounter}`)) === 0)
-      throw noSuchPacket()
-    try {
-      await this.#inner.outgoingUpdate(client, own)
-    } catch (error) {
-      throw reason(error) === 'unknown key' ? noSuchPacket() : error
-    }
-    if (own.cmd === 'pubrel') await this.#keepReleased(client, own)
+    if ((await this.#redis.exists(`packet:${brokerId}:${brokerCounter}`)) === 0) throw noSuchPacket()
+    await this.#inner.outgoingUpdate(
+      client,
+      released ? { cmd, messageId, brokerId, brokerCounter } : ownCopy(client.id, packet),
+    )
+    if (messageId !== undefined) this.#sentTo(client).set(messageId, { ...copy, released })
+    if (released) await this.#keepReleased(client, copy)
   }
 
   /** When Redis crashes the package may have taken the message from the list, and not put the PUBREL there. */
-  async #keepReleased(client: StoredClient, { brokerId, brokerCounter }: Partial<StoredPacket>): Promise<void> {
+  async #keepReleased(client: StoredClient, { brokerId, brokerCounter }: Copy): Promise<void> {
     const list = `outgoing:${encodeURIComponent(client.id)}`
     const script = `if not redis.call('LPOS', KEYS[1], ARGV[1]) then redis.call('RPUSH', KEYS[1], ARGV[1]) end`
     await this.#redis.eval(script, 1, list, `${list}:${brokerId}:${brokerCounter}`)
   }
 
-  async outgoingClearMessageId(client: StoredClient, packet: Identified): Promise<StoredPacket | undefined> {
-    freeIdentifier(client, packet.messageId)
-    const cleared = await this.#inner.outgoingClearMessageId(client, packet)
-    if (!cleared) return undefined
-    const { brokerId, brokerCounter, cmd } = cleared
-    const kept = `packet:${brokerId}:${brokerCounter}`
+  /** Nothing happens for an identifier that nothing was sent under. */
+  async outgoingClearMessageId(client: StoredClient, { messageId = 0 }: Identified): Promise<void> {
+    freeIdentifier(client, messageId)
+    const sent = this.#sentTo(client)
+    const copy = sent.get(messageId)
+    if (copy === undefined) return
+    sent.delete(messageId)
     const list = `outgoing:${encodeURIComponent(client.id)}`
-    // After a crash of Redis the package may have counted wrong, and would keep it.
-    const deleted = this.#redis.del(kept, `${kept}:offlineCount`)
-    // This it leaves in the list, where it would count as a message that waits.
-    if (cmd === 'pubrel') await this.#redis.lrem(list, 0, `${list}:${brokerId}:${brokerCounter}`)
-    await deleted
-    return cleared
+    const name = `${copy.brokerId}:${copy.brokerCounter}`
+    const kept = `packet:${name}`
+    await Promise.all([
+      this.#redis.lrem(list, 0, kept),
+      copy.released && this.#redis.lrem(list, 0, `${list}:${name}`),
+      this.#redis.del(kept, `${kept}:offlineCount`, `${list}:${name}`),
+    ])
+  }
+
+  #sentTo(client: StoredClient): Map<number, Copy> {
+    const sent = this.#sent.get(client) ?? new Map<number, Copy>()
+    this.#sent.set(client, sent)
+    return sent
   }
 
   outgoingStream(client: StoredClient): Readable {
@@ -155,9 +176,9 @@ function ownCopy(clientId: string, packet: StoredPacket): StoredPacket {
   return { brokerId: name, brokerCounter, cmd, topic, payload, qos, retain, dup, messageId }
 }
 
-/** PUBREL: without a broker's name the package knows by its packet identifier which message it is of. */
-function release(clientId: string, { cmd, messageId, brokerId, brokerCounter }: StoredPacket): Partial<StoredPacket> {
-  return { cmd, messageId, ...(brokerId && { brokerId: brokerId + markOf(clientId), brokerCounter }) }
+/** Undefined for what says only under which identifier it was sent: PUBREL. */
+function copyOf(clientId: string, { brokerId, brokerCounter }: StoredPacket): Copy | undefined {
+  return brokerId ? { brokerId: brokerId + markOf(clientId), brokerCounter, released: false } : undefined
 }
 
 /** No broker's name has a dot in it. */

@@ -1,7 +1,7 @@
 /** What has to happen in Redis at once. Clients have the name there that `encodeURIComponent` gives them. */
 import type { Redis } from 'ioredis'
 
-/** Of a script that works on one client: who is where, who is away, who has subscriptions. */
+/** Of a script that works on one client: who is where, who is away, who has a session. */
 const clientKeys = ['owners', 'away', 'clients', 'claims'] as const
 
 /** Deletes a session. Messages that are sent and not acknowledged completely go by themselves, after their time. */
@@ -18,8 +18,21 @@ local function forget(prefix, name)
   return had
 end
 `
-const leave = `
-local function leave(name)
+const claim = `
+local function claim(name, broker)
+  local number = redis.call('INCR', KEYS[4])
+  redis.call('HSET', KEYS[1], name, broker .. ' ' .. number)
+  redis.call('ZREM', KEYS[2], name)
+  return number
+end
+`
+/** Nothing happens when it was claimed again. */
+const release = `
+local function release(prefix, name, owner)
+  if redis.call('HGET', KEYS[1], name) ~= owner then return end
+  redis.call('HDEL', KEYS[1], name)
+  local queued = redis.call('EXISTS', prefix .. 'outgoing:' .. name, prefix .. 'incoming:' .. name)
+  if queued == 0 and redis.call('SISMEMBER', KEYS[3], name) == 0 then return end
   local time = redis.call('TIME')
   redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), name)
 end
@@ -46,44 +59,37 @@ export class RedisScripts {
 
   /** The client belongs to this broker now. */
   async claim(name: string, broker: string): Promise<Claimed> {
-    const script = `
+    const script = `${claim}
 local before = redis.call('HGET', KEYS[1], ARGV[1])
-local number = redis.call('INCR', KEYS[4])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. number)
-redis.call('ZREM', KEYS[2], ARGV[1])
-return { number, before }`
+return { claim(ARGV[1], ARGV[2]), before }`
     const [number, before] = (await this.#run(script, name, broker)) as [number, string?]
     return { number, before: ownerOf(before) }
   }
 
-  /** The broker that a client belongs to. */
-  async owner(name: string): Promise<Owner | undefined> {
-    return ownerOf(await this.#redis.hget('owners', name))
+  /** As `claim`, unless the client belongs to another broker; answers the number. */
+  async keep(name: string, broker: string): Promise<number | undefined> {
+    const script = `${claim}
+local owner = redis.call('HGET', KEYS[1], ARGV[1])
+if owner and string.sub(owner, 1, #ARGV[2] + 1) ~= ARGV[2] .. ' ' then return false end
+return claim(ARGV[1], ARGV[2])`
+    return ((await this.#run(script, name, broker)) as number | null) ?? undefined
   }
 
   /** The client has left; nothing happens when it was claimed again. */
   async release(name: string, { broker, number }: Owner): Promise<void> {
-    const script = `${leave}
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[1])
-local queued = redis.call('EXISTS', ARGV[3] .. 'outgoing:' .. ARGV[1], ARGV[3] .. 'incoming:' .. ARGV[1])
-if queued > 0 or redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 1 then leave(ARGV[1]) end
-return 1`
-    await this.#run(script, name, `${broker} ${number}`, this.#prefix)
+    await this.#run(`${release} release(ARGV[3], ARGV[1], ARGV[2])`, name, `${broker} ${number}`, this.#prefix)
+  }
+
+  /** As `release`, for a broker that is gone; nothing happens when it is there again. */
+  async sendAway(name: string, { broker, number }: Owner): Promise<void> {
+    const script = `${release}
+if redis.call('EXISTS', ARGV[3] .. 'alive:' .. ARGV[4]) == 0 then release(ARGV[3], ARGV[1], ARGV[2]) end`
+    await this.#run(script, name, `${broker} ${number}`, this.#prefix, broker)
   }
 
   /** Deletes the client's session; answers whether it had subscriptions. */
   async forget(name: string): Promise<boolean> {
     return (await this.#run(`${forget} return forget(ARGV[2], ARGV[1])`, name, this.#prefix)) === 1
-  }
-
-  /** Takes subscriptions away; a client without any is none that messages are kept for. */
-  async removeSubscriptions(name: string, filters: readonly string[]): Promise<void> {
-    const script = `
-local key = ARGV[2] .. 'subscriptions:' .. ARGV[1]
-for index = 3, #ARGV do redis.call('HDEL', key, ARGV[index]) end
-if redis.call('EXISTS', key) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end`
-    await this.#run(script, name, this.#prefix, ...filters)
   }
 
   /** Deletes the sessions, at most a hundred, of clients that are away for longer than this many milliseconds. */

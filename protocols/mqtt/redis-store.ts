@@ -10,10 +10,9 @@ import { SharedEmitter } from './redis-emitter.ts'
 import { longestRetry, RedisLink } from './redis-link.ts'
 import { RedisPersistence } from './redis-persistence.ts'
 import { RedisOwners, type OwnersPolicy } from './redis-owners.ts'
-import { clientOf } from './redis-scripts.ts'
+import { RedisSessions } from './redis-sessions.ts'
 import { RedisTalk, type TalkEmitter } from './redis-talk.ts'
-import type { Qos } from './scope.ts'
-import { SessionIndex, type SessionChange, type Subscription } from './session-index.ts'
+import type { Subscription } from './session-index.ts'
 import { RedisWills, type Will, type WillClient } from './redis-wills.ts'
 import {
   isNoSuchPacket,
@@ -27,13 +26,12 @@ import {
 
 /** When Redis is back, nothing is published before the other gateways had time to come back as well; in milliseconds. */
 const settleTime = 2 * longestRetry
-/** Clients whose subscriptions are asked for at once. */
+/** Clients that are taken up again at once. */
 const chunk = 500
 
 /** A client of Aedes, of which more is used than its types have. */
 export interface ConnectedClient extends WillClient {
   readonly clean: boolean
-  readonly subscriptions: Readonly<Record<string, { readonly qos: Qos }>>
 }
 
 /** Aedes, as the store sees it. */
@@ -44,8 +42,8 @@ interface BrokerPart {
 }
 /** What there is once the broker is known. */
 interface Opened extends Pick<BrokerPart, 'clients'> {
-  readonly talk: RedisTalk
   readonly owners: RedisOwners
+  readonly sessions: RedisSessions
 }
 
 export interface SharedPolicy extends StorePolicy, OwnersPolicy {
@@ -53,6 +51,8 @@ export interface SharedPolicy extends StorePolicy, OwnersPolicy {
   readonly maxMessage: number
   /** Sends this client, if it is here, what waits in its session and was not sent. */
   catchUp(clientId: string, waiting: AsyncIterable<AedesPublishPacket>): Promise<void>
+  /** What this client, which is here, is subscribed to. */
+  granted(client: StoredClient): readonly Subscription[]
   /** Something in Redis is nothing that a gateway has written there. */
   rejected(why: string): void
 }
@@ -64,23 +64,25 @@ export interface BrokerParts {
 }
 
 /** The store, and what Aedes is told beside. Nothing is connected before the store is set up. */
-export function openRedisStore(address: SharedRedis, policy: SharedPolicy, log: Log): BrokerParts {
+export function openRedisStore(
+  address: SharedRedis,
+  policy: SharedPolicy,
+  log: Log,
+): Required<BrokerParts> & { readonly store: RedisStore } {
   const rejected = (why: string) => policy.rejected(why)
   const link = new RedisLink(address, log, (error) => rejected(reason(error)))
   const mq = new SharedEmitter(link, { maxBytes: policy.maxMessage, rejected })
   return { store: new RedisStore(link, policy), shared: { mq, heartbeatInterval: link.heartbeat } }
 }
 
-class RedisStore implements Store {
+export class RedisStore implements Store {
   readonly #link: RedisLink
   readonly #policy: SharedPolicy
   readonly #persistence: RedisPersistence
   readonly #wills: RedisWills
-  /** Of all gateways. */
-  #index = new SessionIndex()
-  /** What was heard since it is being read anew. */
-  #heard: SessionChange[] | undefined
   #opened: Opened | undefined
+  /** Its clients were given away, and are not all taken up again. */
+  #lapsed = false
   #expiryTimer: NodeJS.Timeout | undefined
   /** The latest message to be stored for those who are away. */
   #enqueuing = Promise.resolve()
@@ -103,12 +105,10 @@ class RedisStore implements Store {
     const failed = (error: unknown) => this.#failed(error)
     const talk = new RedisTalk(id, mq, failed)
     const letGo = (clientId: string) => this.#policy.letGo(clientId)
-    this.#opened = { clients, talk, owners: new RedisOwners(this.#link, talk, { letGo, failed }) }
+    const owners = new RedisOwners(this.#link, talk, { letGo, failed })
+    this.#opened = { clients, owners, sessions: new RedisSessions(this.#link, talk, failed) }
     this.#wills.open(id)
-    talk.hear<SessionChange>('$SYS/+/sessions', (change, from) => {
-      if (from !== id) this.#apply(change)
-    })
-    await this.#link.start({ up: (again) => this.#up(again), beat: () => this.#wills.beat() })
+    await this.#link.start({ up: (again) => this.#up(again), beat: () => this.#beat() })
     this.#expiryTimer = setInterval(() => void this.#expire(), expiryInterval(this.#policy.sessionExpiry))
   }
 
@@ -132,38 +132,45 @@ class RedisStore implements Store {
       // Until the others have come back as well, and have said what they have.
       await pause(settleTime, undefined, { ref: false })
     }
-    await this.#readSessions()
+    await this.#open.sessions.readAll()
     if (!again) return
     // All of them, before anything new comes.
     for (const client of Object.values(this.#open.clients)) if (!client.clean) void this.#deliverMissed(client)
   }
 
-  async #readSessions(): Promise<void> {
-    const index = new SessionIndex()
-    const heard: SessionChange[] = []
-    this.#heard = heard
-    const names = await this.#link.commands.smembers('clients')
-    for (let start = 0; start < names.length; start += chunk) {
-      const some = names.slice(start, start + chunk).flatMap(clientOf)
-      const all = await Promise.all(some.map(async (clientId) => ({ clientId, added: await this.#read(clientId) })))
-      for (const change of all) index.change(change)
+  /** A gateway that stood still for too long was taken for one that is gone: its clients were given away. */
+  async #beat(): Promise<void> {
+    const inTime = await this.#wills.beat()
+    if (inTime && !this.#lapsed) return
+    this.#lapsed = false
+    try {
+      // Answered when what the others said meanwhile was heard.
+      await this.#link.subscriber.ping()
+      await this.#restore()
+    } catch (error) {
+      this.#lapsed = true
+      throw error
     }
-    // What was said meanwhile is newer than some of what was read.
-    for (const change of heard) index.change(change)
-    this.#index = index
-    this.#heard = undefined
   }
 
-  /** A Redis that forgot everything gets back what the clients that are here have. */
+  /** Redis may have forgotten everything, or taken this gateway for one that is gone: it is told what the clients here have. */
   async #restore(): Promise<void> {
-    const { clients, owners } = this.#open
-    for (const client of Object.values(clients)) {
-      // It may have gone to another gateway while this one could not hear of it.
-      if (!(await owners.keeps(client.id))) continue
-      await this.#wills.restore(client)
-      const subscriptions = Object.entries(client.subscriptions).map(([topic, { qos }]) => ({ topic, qos }))
-      if (!client.clean && subscriptions.length > 0) await this.#write(client.id, subscriptions)
+    const { owners } = this.#open
+    const here = [...owners.clients]
+    for (let start = 0; start < here.length; start += chunk) {
+      const some = here.slice(start, start + chunk)
+      await Promise.all(some.map((clientId) => owners.during(clientId, this.#restoreClient(clientId))))
     }
+  }
+
+  async #restoreClient(clientId: string): Promise<void> {
+    const { clients, owners, sessions } = this.#open
+    // It may have gone to another gateway while this one could not hear of it.
+    if (!(await owners.keeps(clientId))) return
+    const client = clients[clientId]
+    if (!client || client.closed) return
+    await this.#wills.restore(client)
+    if (!client.clean) await sessions.restore(clientId, this.#policy.granted(client))
   }
 
   /** What others published for a client that is here, while this gateway did not hear it. */
@@ -178,9 +185,8 @@ class RedisStore implements Store {
   async #expire(): Promise<void> {
     if (!this.ready) return
     try {
-      const names = await this.#link.scripts.expire(this.#policy.sessionExpiry)
-      for (const clientId of names.flatMap(clientOf)) await this.#changed({ clientId, removed: true })
-      if (names.length > 0) this.#policy.expired(names.length)
+      const expired = await this.#open.sessions.expire(this.#policy.sessionExpiry)
+      if (expired > 0) this.#policy.expired(expired)
     } catch (error) {
       this.#failed(error)
     }
@@ -193,65 +199,27 @@ class RedisStore implements Store {
     if (before) return before
     // Aedes hands over the whole SUBSCRIBE, with what was refused.
     const added = subscriptions.filter((subscription) => this.#policy.mayKeep(client, subscription))
-    const stored = this.#add(client.id, added)
+    const stored = this.#open.sessions.add(client.id, added)
     this.#storing.set(subscriptions, stored)
     return stored
   }
 
-  async #add(clientId: string, subscriptions: readonly Subscription[]): Promise<void> {
-    if (subscriptions.length === 0) return
-    const added = subscriptions.map(({ topic, qos }) => ({ topic, qos }))
-    await this.#write(clientId, added)
-    await this.#changed({ clientId, added })
+  removeSubscriptions({ id }: StoredClient, filters: readonly string[]): Promise<void> {
+    return this.#open.sessions.remove(id, filters)
   }
 
-  async removeSubscriptions({ id: clientId }: StoredClient, filters: readonly string[]): Promise<void> {
-    await this.#link.scripts.removeSubscriptions(encodeURIComponent(clientId), filters)
-    await this.#changed({ clientId, removed: filters })
-  }
-
-  async subscriptionsByClient({ id: clientId }: StoredClient): Promise<readonly Subscription[]> {
-    const added = await this.#read(clientId)
-    this.#apply({ clientId, removed: true })
-    this.#apply({ clientId, added })
-    return added
+  subscriptionsByClient({ id }: StoredClient): Promise<readonly Subscription[]> {
+    return this.#open.sessions.read(id)
   }
 
   async subscriptionsByTopic(topic: string): Promise<readonly { readonly clientId: string }[]> {
     // What came about elsewhere while Redis was away is not known before.
     if (!this.ready) await this.#link.whenReady()
-    return this.#index.match(topic)
+    return this.#open.sessions.match(topic)
   }
 
-  async cleanSubscriptions({ id: clientId }: StoredClient): Promise<void> {
-    const had = await this.#link.scripts.forget(encodeURIComponent(clientId))
-    if (had) await this.#changed({ clientId, removed: true })
-  }
-
-  async #read(clientId: string): Promise<readonly Subscription[]> {
-    const found = await this.#link.commands.hgetall(`subscriptions:${encodeURIComponent(clientId)}`)
-    return Object.entries(found).map(([topic, qos]) => ({ topic, qos: Number(qos) as Qos }))
-  }
-
-  async #write(clientId: string, subscriptions: readonly Subscription[]): Promise<void> {
-    const name = encodeURIComponent(clientId)
-    const fields = subscriptions.flatMap(({ topic, qos }) => [topic, String(qos)])
-    await Promise.all([
-      this.#link.commands.hset(`subscriptions:${name}`, ...fields),
-      this.#link.commands.sadd('clients', name),
-    ])
-  }
-
-  /** Here, and everywhere else before a promise that it is so is kept. */
-  async #changed(change: SessionChange): Promise<void> {
-    this.#apply(change)
-    const { talk } = this.#open
-    await talk.tell(`$SYS/${talk.id}/sessions`, change)
-  }
-
-  #apply(change: SessionChange): void {
-    this.#index.change(change)
-    this.#heard?.push(change)
+  cleanSubscriptions({ id }: StoredClient): Promise<void> {
+    return this.#open.sessions.forget(id)
   }
 
   // Messages.
@@ -326,9 +294,9 @@ class RedisStore implements Store {
     }
   }
 
-  async outgoingClearMessageId(client: StoredClient, packet: Identified): Promise<StoredPacket | undefined> {
-    if (packet.messageId === undefined) return undefined
-    return this.#open.owners.during(client.id, this.#persistence.outgoingClearMessageId(client, packet))
+  async outgoingClearMessageId(client: StoredClient, packet: Identified): Promise<void> {
+    if (packet.messageId === undefined) return
+    await this.#open.owners.during(client.id, this.#persistence.outgoingClearMessageId(client, packet))
   }
 
   outgoingStream(client: StoredClient): Readable {

@@ -35,13 +35,14 @@ export class RedisWills {
     this.#brokerId = brokerId
   }
 
-  /** A sign of life. */
-  async beat(): Promise<void> {
+  /** A sign of life; answers whether the one before still held, so that nobody took this gateway for one that is gone. */
+  async beat(): Promise<boolean> {
     const id = this.#brokerId
-    await Promise.all([
-      this.#link.commands.set(`alive:${id}`, '1', 'PX', this.#link.presenceTimeout),
+    const [before] = await Promise.all([
+      this.#link.commands.set(`alive:${id}`, '1', 'PX', this.#link.presenceTimeout, 'GET'),
       this.#link.commands.sadd('brokers', id),
     ])
+    return before !== null
   }
 
   async put(client: WillClient, will: Will): Promise<void> {
@@ -84,7 +85,10 @@ export class RedisWills {
         const will = read(text)
         // A number that none of its messages had.
         const brokerCounter = Date.now() * 1000 + index
-        if (will && (await redis.hexists('owners', name)) === 0) yield { ...will, brokerId: broker, brokerCounter }
+        const [owned, alive] = await Promise.all([redis.hexists('owners', name), redis.exists(`alive:${broker}`)])
+        // It had only stood still.
+        if (alive === 1) break
+        if (will && owned === 0) yield { ...will, brokerId: broker, brokerCounter }
         else await redis.hdel(`wills:${broker}`, name)
       }
     }
@@ -112,7 +116,7 @@ export class RedisWills {
       const entries = found as readonly string[]
       for (let index = 0; index < entries.length; index += 2) {
         const owner = ownerOf(entries[index + 1])
-        if (owner?.broker === broker) await this.#link.scripts.release(entries[index] as string, owner)
+        if (owner?.broker === broker) await this.#link.scripts.sendAway(entries[index] as string, owner)
       }
     }
   }

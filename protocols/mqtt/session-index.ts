@@ -7,6 +7,12 @@ export interface Subscription {
   readonly qos: Qos
 }
 
+/**
+ * What stands in a session that is there and has no subscriptions: Aedes takes no other for there [MQTT-3.2.2-2]. Nobody is
+ * granted it.
+ */
+export const noSubscription: Subscription = { topic: 'none', qos: 0 }
+
 /** What has become of a client's subscriptions. */
 export interface SessionChange {
   readonly clientId: string

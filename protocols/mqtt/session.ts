@@ -1,15 +1,19 @@
 /** One client's connection: what the gate, Aedes and the application's instances have to do with each other. */
 import { hash, randomUUID } from 'node:crypto'
 import type { AedesPublishPacket, Client, ConnectPacket, PublishPacket, Subscription } from 'aedes'
+import { reason } from '../../src/runtime/errors.ts'
 import { returnCodes, type ReturnCode, type Rights } from './access.ts'
+import { unfit } from './admission.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Gate, Publishes } from './gate.ts'
+import type { ClientPackets, Gate } from './gate.ts'
 import { forwardTo, type AedesClient } from './forwarding.ts'
+import { subackFrame } from './frames.ts'
 import { numberAnew } from './identifiers.ts'
 import { Inbound, type InboundHost } from './inbound.ts'
 import { Instances, type PublishDraft } from './instances.ts'
 import { keepScope } from './left-will.ts'
-import type { MqttPublishSend, MqttScope } from './scope.ts'
+import type { SubscribePacket } from './packet.ts'
+import type { MqttPublishSend, MqttScope, Qos } from './scope.ts'
 import { packetOf } from './send.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SlotOptions } from './slot.ts'
@@ -19,7 +23,7 @@ import { topicProblem } from './topic.ts'
 /** The two ends of the connection, as scopes have them. */
 export type Peers = Pick<MqttScope, 'client' | 'server'>
 
-export class Session implements Publishes {
+export class Session implements ClientPackets {
   readonly gate: Gate
   readonly inbound: Inbound
   readonly subscriptions: Subscriptions
@@ -53,8 +57,13 @@ export class Session implements Publishes {
     // Aedes takes a message for a repetition when a later one was forwarded before it, which happens when it had to be
     // stored, and would lose it. `Subscriptions` knows better.
     this.#client.duplicates = noDuplicates
-    forwardTo(this.#client, { gate, framed: context.framed, forwards: (packet) => this.forwards(packet) })
-    gate.publishes = this
+    forwardTo(this.#client, {
+      gate,
+      framed: context.framed,
+      forwards: (packet) => this.forwards(packet),
+      qosFor: (packet) => (this.#catchUp?.isDelivering(packet) ? packet.qos : this.subscriptions.qosFor(packet)),
+    })
+    gate.packets = this
     this.peers = peers
     this.#context = context
     this.inbound = new Inbound(this.#inboundHost())
@@ -89,10 +98,10 @@ export class Session implements Publishes {
   async authenticate(username: string | undefined, password: Buffer | undefined): Promise<ReturnCode | undefined> {
     const { access, log } = this.#context
     const who = { clientId: this.#clientId, client: this.peers.client?.[0], username }
-    const unfit = this.#unfit()
-    if (unfit) {
-      log.warn({ ...who, why: unfit.why }, 'an MQTT client was refused')
-      return unfit.code
+    const refusal = this.#unfit()
+    if (refusal) {
+      log.warn({ ...who, why: refusal.why }, 'an MQTT client was refused')
+      return refusal.code
     }
     const rights = await access.logIn(this.#clientId, username, password)
     if (typeof rights === 'number') {
@@ -161,9 +170,19 @@ export class Session implements Publishes {
 
   // What the client subscribes to.
 
+  /** Aedes would answer once for a filter that is there twice. */
+  subscribes({ messageId, subscriptions }: SubscribePacket): void {
+    this.#client.subscribe({ subscriptions: [...subscriptions] }, (error) => {
+      if (error) return void this.#client.emit('error', error)
+      const codes = subscriptions.map(({ topic, qos }) => (this.subscriptions.has(topic) ? qos : 0x80))
+      this.gate.write(subackFrame(messageId, codes)) // [MQTT-3.9.3-1]
+    })
+  }
+
   subscribed(subscriptions: readonly Subscription[]): void {
     const granted = subscriptions.filter(({ qos }) => (qos as number) !== 0x80)
     this.#tell(granted, ({ topic, qos }, done) => this.#instances?.subscribe(topic, qos, done))
+    this.gate.changed()
   }
 
   unsubscribed(filters: readonly string[]): void {
@@ -171,6 +190,7 @@ export class Session implements Publishes {
     if (this.#client.closed) return
     const known = filters.filter((filter) => this.subscriptions.remove(filter))
     this.#tell(known, (filter, done) => this.#instances?.unsubscribe(filter, done))
+    this.gate.changed()
   }
 
   /** A packet counts in the gate until the application knows of all that was in it. */
@@ -191,23 +211,8 @@ export class Session implements Publishes {
 
   // Connecting, step by step.
 
-  #unfit(): { readonly code: ReturnCode; readonly why: string } | undefined {
-    const { limits, sessions, store, closing } = this.#context
-    const { maxClients, maxClientIdLength, keepaliveLimit } = limits
-    const { unavailable, identifierRejected } = returnCodes
-    if (closing) return { code: unavailable, why: 'the gateway is closing' }
-    if (!store.ready) return { code: unavailable, why: 'Redis is away, and its session with it' }
-    if (this.#clientId === '') return { code: identifierRejected, why: 'no client id for a lasting session' } // [MQTT-3.1.3-8]
-    if (Buffer.byteLength(this.#clientId) > maxClientIdLength) {
-      return { code: identifierRejected, why: `a client id of more than ${maxClientIdLength} bytes` }
-    }
-    if (keepaliveLimit !== undefined && (this.#keepalive === 0 || this.#keepalive * 1000 > keepaliveLimit)) {
-      return { code: identifierRejected, why: `a keep alive of ${this.#keepalive} seconds is over keepaliveLimit` }
-    }
-    if (sessions.size >= maxClients && !sessions.has(this.#client.id)) {
-      return { code: unavailable, why: `${maxClients} clients are connected` }
-    }
-    return undefined
+  #unfit(): ReturnType<typeof unfit> {
+    return unfit({ clientId: this.#clientId, keepalive: this.#keepalive, id: this.#client.id }, this.#context)
   }
 
   /** [MQTT-3.1.4-2]: ends the client's other connection; its application hears of that before it hears of this one. */
@@ -270,7 +275,7 @@ export class Session implements Publishes {
       this.inbound.publish(packet)
     } catch (error) {
       this.#context.log.error({ err: error }, 'an MQTT packet could not be dealt with')
-      this.gate.cut('error', Error.isError(error) ? error : new Error(String(error)))
+      this.gate.cut('error', Error.isError(error) ? error : new Error(reason(error)))
     }
   }
 
@@ -288,6 +293,7 @@ export class Session implements Publishes {
     const { messageId } = packet as { readonly messageId?: number } // not in its types
     // One with a packet identifier comes from the session.
     if (messageId === undefined) return !catchUp.keepsBack(packet)
+    packet.qos = this.#qosOfKept(packet)
     catchUp.read(packet)
     return true
   }
@@ -300,11 +306,18 @@ export class Session implements Publishes {
         const { cmd, messageId } = packet as { readonly cmd: string; readonly messageId?: number }
         // One with a packet identifier was sent.
         if (cmd !== 'publish' || messageId) continue
-        if (this.subscriptions.forwards(packet, this.#client.id)) catchUp.resend(packet)
+        if (!this.subscriptions.forwards(packet, this.#client.id)) continue
+        packet.qos = this.#qosOfKept(packet)
+        catchUp.resend(packet)
       }
     } finally {
       catchUp.end()
     }
+  }
+
+  /** It is kept until it is acknowledged, whatever the client has subscribed to since. */
+  #qosOfKept(packet: AedesPublishPacket): Qos {
+    return Math.max(this.subscriptions.qosFor(packet), 1) as Qos
   }
 
   #beginCatchUp(): CatchUp {
@@ -370,7 +383,8 @@ export class Session implements Publishes {
       // [MQTT-3.2.0-1]: CONNACK comes first.
       if (!this.#isAnswered) await (this.#answered ??= Promise.withResolvers()).promise
       if (this.#client.closed) return
-      this.#client.publish({ ...packet, clientId: this.#client.id } as PublishPacket, () => resolve())
+      const qos = this.subscriptions.qosFor(packet)
+      this.#client.publish({ ...packet, qos, clientId: this.#client.id } as PublishPacket, () => resolve())
     } else this.#context.publish(packet, (error) => (error ? reject(error) : resolve()))
     await promise
   }

@@ -149,6 +149,7 @@ export class Slot {
   #settle({ event, done, failure }: Item, run: Run, error: unknown): void {
     if (error === undefined) return done()
     const { scope } = run.connection
+    run.isReported = true
     if (failure === 'told') return done(error, scope.id)
     const { services } = this.#options
     if (!hasCode(error, 'no_route')) services.failed(scope, event, error)
@@ -230,6 +231,7 @@ class Run implements Transport<MqttProtocol> {
   /** The event that it ended before. */
   unreached: Item | undefined
   detached = false
+  isReported = false
   #answered: boolean
   #accepted = false
   #closed = false

@@ -6,7 +6,7 @@ import { freeIdentifier, takeIdentifier } from './identifiers.ts'
 import { MemoryLevel } from './memory-level.ts'
 import { OrderedLevel, type Level } from './ordered-level.ts'
 import type { Qos } from './scope.ts'
-import { SessionIndex, type Subscription } from './session-index.ts'
+import { noSubscription, SessionIndex, type Subscription } from './session-index.ts'
 import type { KeptSubscription } from './subscription-index.ts'
 import { filterMatches, parseFilter } from './topic.ts'
 
@@ -125,6 +125,8 @@ export class SessionStore implements Store {
   readonly #level: OrderedLevel
   readonly #policy: StorePolicy
   readonly #index = new SessionIndex()
+  /** The clients with a session, which may be empty. */
+  readonly #sessions = new Set<string>()
   /** How many messages wait for a client. */
   readonly #queued = new Map<string, number>()
   /** Clients with messages of QoS 2 that are not complete. */
@@ -161,6 +163,7 @@ export class SessionStore implements Store {
     for await (const key of this.#level.keys({ gte: 'retained:', lt: 'retained;' }))
       this.#retained.add(key.slice('retained:'.length))
     await this.#away.open(new Set([...this.#index.clients, ...this.#queued.keys(), ...this.#incoming]))
+    for (const id of this.#away.clients) this.#sessions.add(id)
   }
 
   claim(clientId: string): Promise<void> {
@@ -168,8 +171,7 @@ export class SessionStore implements Store {
   }
 
   release(clientId: string): void {
-    const kept = [this.#index, this.#queued, this.#incoming]
-    if (kept.some((clients) => clients.has(clientId))) this.#away.left(clientId)
+    if (this.#sessions.has(clientId)) this.#away.left(clientId)
   }
 
   async storeRetained(packet: StoredPacket): Promise<void> {
@@ -217,8 +219,12 @@ export class SessionStore implements Store {
     return known.length > 0 ? this.#persistence.removeSubscriptions(client, known) : nothing
   }
 
-  async subscriptionsByClient(client: StoredClient): Promise<Subscription[]> {
-    return [...this.#index.of(client.id)]
+  /** Of one that comes, and has a session from now on. */
+  async subscriptionsByClient({ id }: StoredClient): Promise<readonly Subscription[]> {
+    const isThere = this.#sessions.has(id)
+    this.#sessions.add(id)
+    const kept = this.#index.of(id)
+    return isThere && kept.length === 0 ? [noSubscription] : kept
   }
 
   subscriptionsByTopic(topic: string): Promise<KeptSubscription[]> {
@@ -226,6 +232,7 @@ export class SessionStore implements Store {
   }
 
   cleanSubscriptions(client: StoredClient): Promise<void> {
+    this.#sessions.delete(client.id)
     if (!this.#index.has(client.id)) return nothing
     const filters = this.#index.of(client.id).map(({ topic }) => topic)
     return this.removeSubscriptions(client, filters)

@@ -38,12 +38,26 @@ export class Subscriptions {
     return decision
   }
 
+  has(filter: string): boolean {
+    return this.#granted?.has(filter) ?? false
+  }
+
   /** Whether it was there. */
   remove(filter: string): boolean {
     return this.#granted?.delete(filter) ?? false
   }
 
-  /** Whether the client, which Aedes knows by this id, gets this message; lowers its QoS to what was granted. */
+  /** What the client was granted, and still has. */
+  get granted(): readonly { readonly topic: string; readonly qos: Qos }[] {
+    return Array.from(this.#granted ?? [], ([topic, { qos }]) => ({ topic, qos }))
+  }
+
+  /** The QoS that this message goes out with: of those granted that take it the highest [MQTT-3.3.5-1], and none above its own. */
+  qosFor({ topic, qos }: Pick<AedesPublishPacket, 'topic' | 'qos'>): Qos {
+    return qos === 0 ? 0 : (Math.min(qos, this.#highestQos(topic) ?? qos) as Qos) // [MQTT-3.8.4-6]
+  }
+
+  /** Whether the client, which Aedes knows by this id, gets this message. */
   forwards(packet: AedesPublishPacket, id: string): boolean {
     const { brokerCounter, brokerId, topic } = packet
     const { clientId } = packet as { readonly clientId?: string } // not in its types: who published it
@@ -54,7 +68,6 @@ export class Subscriptions {
     // What was sent to this client alone, or is its own, is not a matter of its rights.
     if (clientId !== id && !this.#host.rights()?.mayRead(topic)) return false
     this.#lastForwarded = name
-    if (packet.qos > 0) packet.qos = Math.min(packet.qos, this.#highestQos(topic) ?? packet.qos) as Qos // [MQTT-3.8.4-6]
     return true
   }
 

@@ -13,7 +13,7 @@ export function defineMqttPassword(command: Command, parts: Parts, run: Run): vo
     )
     .addHelpText(
       'after',
-      '\nExamples:\n  signalbox mqtt-password\n  printf \'%s\' "$PASSWORD" | signalbox mqtt-password',
+      '\nExamples:\n  npx signalbox mqtt-password\n  printf \'%s\' "$PASSWORD" | npx signalbox mqtt-password',
     )
     .action(() => run(hash(parts)))
 }

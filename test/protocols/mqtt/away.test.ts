@@ -38,10 +38,12 @@ test('one that left while the gateway ran before is counted from then, one that 
   expect(await written()).toEqual(['away:%2Fthere'])
 })
 
-test('what is written of clients without a session, or is no time, is put right', async () => {
-  using opened = await open({ 'away:%2Fgone': String(Date.now()), 'away:%2Fodd': 'never' }, ['/odd'])
-  expect(await opened.written()).toEqual(['away:%2Fodd'])
-  await opened.away.back('/odd')
+test('what is written of an empty session counts, and what is no time is put right', async () => {
+  using opened = await open({ 'away:%2Fempty': String(Date.now()), 'away:%2Fodd': 'never', 'away:%2Fx': 'soon' }, [
+    '/odd',
+  ])
+  expect(await opened.written()).toEqual(['away:%2Fempty', 'away:%2Fodd'])
+  for (const id of ['/odd', '/empty']) await opened.away.back(id)
   expect(await opened.written()).toEqual([])
 })
 

@@ -73,6 +73,15 @@ test('who is not catching up gets everything at once', () => {
 test('more than can be held back is said', () => {
   const { catchUp, overflows } = client()
   catchUp.begin()
-  for (let counter = 0; counter < 5; counter++) catchUp.keepsBack(packet(counter, 2 ** 20))
+  for (let counter = 0; counter < 4; counter++) catchUp.keepsBack(packet(counter, 2 ** 20))
+  expect(overflows()).toBe(1)
+})
+
+test('messages without content take room as well', () => {
+  const { catchUp, overflows } = client()
+  catchUp.begin()
+  for (let counter = 0; counter < 5000; counter++) catchUp.keepsBack(packet(counter, 0))
+  expect(overflows()).toBe(0)
+  for (let counter = 5000; counter < 10_000 && overflows() === 0; counter++) catchUp.keepsBack(packet(counter, 0))
   expect(overflows()).toBe(1)
 })

@@ -1,9 +1,9 @@
-/** PUBLISH as bytes, both ways, held against the packets of mqtt-packet. */
+/** Packets as bytes, both ways, held against those of mqtt-packet. */
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { generate, parser, type IPublishPacket } from 'mqtt-packet'
-import { Frames } from '../../../protocols/mqtt/frames.ts'
-import { checkPacket, parsePublish } from '../../../protocols/mqtt/packet.ts'
+import { Frames, subackFrame } from '../../../protocols/mqtt/frames.ts'
+import { checkPacket, parsePublish, parseSubscribe } from '../../../protocols/mqtt/packet.ts'
 
 const limits = { maxPacketSize: 2 ** 22, maxTopicLevels: 100, maxTopicLength: 65_535, maxSubscriptions: 1 }
 const topic = fc
@@ -30,6 +30,29 @@ test('a frame is what mqtt-packet writes for the same message', () => {
       const message = { topic: name, payload: Buffer.from(bytes), retain }
       const expected = generate({ cmd: 'publish', qos: 0, dup: false, ...message })
       expect(new Frames().of(message).equals(expected)).toBe(true)
+    }),
+  )
+})
+
+const messageId = fc.integer({ min: 1, max: 65_535 })
+
+test('SUBACK is what mqtt-packet writes, however many filters it answers', () => {
+  const codes = fc.array(fc.constantFrom(0, 1, 2, 0x80), { minLength: 1, maxLength: 300, size: 'max' })
+  fc.assert(
+    fc.property(messageId, codes, (id, granted) => {
+      const expected = generate({ cmd: 'suback', messageId: id, granted })
+      expect(subackFrame(id, granted).equals(expected)).toBe(true)
+    }),
+  )
+})
+
+test('a SUBSCRIBE that mqtt-packet writes is read as it was meant', () => {
+  const subscription = fc.record({ topic, qos: fc.constantFrom(0, 1, 2) })
+  fc.assert(
+    fc.property(messageId, fc.array(subscription, { minLength: 1, maxLength: 20 }), (id, subscriptions) => {
+      const bytes = generate({ cmd: 'subscribe', messageId: id, subscriptions })
+      checkPacket(bytes, { ...limits, maxSubscriptions: 20 })
+      expect(parseSubscribe(bytes)).toEqual({ messageId: id, subscriptions })
     }),
   )
 })

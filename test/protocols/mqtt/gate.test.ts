@@ -1,5 +1,6 @@
 /** The gate by bytes: order, the window, back-pressure in both directions, and keep alive. */
 import { once } from 'node:events'
+import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { packetType } from '../../../protocols/mqtt/packet.ts'
@@ -217,6 +218,26 @@ describe('toward the client', () => {
     peer.resume()
     while (texts().length === 0) await turn()
     expect([drained, gate.write('more')]).toEqual([1, true])
+  })
+
+  test('a client that does not read its acknowledgements is cut, and one that reads in time is not', async () => {
+    const slow = await connected({ drainTimeout: 250 })
+    const stuck = await connected({ drainTimeout: 250 })
+    const ended = closed(stuck.gate)
+    for (const { peer, gate } of [slow, stuck]) {
+      peer.pause()
+      for (let id = 1; gate.writableLength < 256 * 1024; id++) gate.acknowledge(id & 0xffff)
+      peer.write(publish('waits'))
+    }
+    await turn()
+    slow.peer.resume()
+    await ended
+    expect([stuck.gate.reason, stuck.errors, stuck.texts()]).toEqual(['error', ['drain timeout'], []])
+    expect([slow.gate.destroyed, slow.texts()]).toEqual([false, ['waits']])
+    // Nor is it later.
+    slow.peer.pause()
+    await pause(350)
+    expect(slow.gate.destroyed).toBe(false)
   })
 
   test('what is written to a client that is gone holds nobody up', async () => {

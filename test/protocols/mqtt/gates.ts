@@ -14,6 +14,7 @@ export const limits: GateLimits = {
   maxSubscriptions: 5,
   window: 4,
   disconnectTimeout: 20,
+  drainTimeout: 10_000,
 }
 export const connect = bytes.connect()
 
@@ -37,7 +38,7 @@ export function openGate(own: Partial<GateLimits> = {}) {
     framer.put(chunk)
     for (let next = framer.next(); next; next = framer.next()) taken.push(next)
   })
-  gate.publishes = {
+  gate.packets = {
     published: ({ topic, payload, qos, dup, retain, messageId = 0 }) =>
       taken.push(
         bytes.publish(topic, payload.toString('latin1'), {
@@ -46,6 +47,7 @@ export function openGate(own: Partial<GateLimits> = {}) {
           id: messageId,
         }),
       ),
+    subscribes: ({ subscriptions }) => taken.push(bytes.subscribe(...subscriptions.map(({ topic }) => topic))),
   }
   let said = ''
   peer.setEncoding('latin1')

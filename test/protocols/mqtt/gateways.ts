@@ -78,6 +78,8 @@ export class Way implements AsyncDisposable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #open = true
+  #toMute = 0
+  #muted = 0
 
   static async to(port: number): Promise<Way> {
     const way = new Way(port)
@@ -92,20 +94,27 @@ export class Way implements AsyncDisposable {
         near.destroy()
         return
       }
+      if (this.#muted < this.#toMute) {
+        this.#muted++
+        this.#keep(near.resume())
+        return
+      }
       const far = connect(port, '127.0.0.1')
       for (const [one, other] of [
         [near, far],
         [far, near],
       ] as const) {
-        this.#sockets.add(one)
+        this.#keep(one)
         one.pipe(other)
-        one.on('error', () => undefined)
-        one.on('close', () => {
-          this.#sockets.delete(one)
-          other.destroy()
-        })
+        one.on('close', () => other.destroy())
       }
     })
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#sockets.delete(socket))
   }
 
   get url(): string {
@@ -119,6 +128,16 @@ export class Way implements AsyncDisposable {
 
   mend(): void {
     this.#open = true
+  }
+
+  /** So many of the next connections come about, and nobody says anything there. */
+  mute(connections: number): void {
+    this.#toMute = this.#muted + connections
+  }
+
+  /** How many that were. */
+  get muted(): number {
+    return this.#muted
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

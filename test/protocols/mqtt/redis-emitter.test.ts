@@ -10,9 +10,13 @@ function emitter() {
   const rejected: string[] = []
   const psubscribe = () => undefined
   const subscriber = Object.assign(new EventEmitter(), { psubscribe })
-  const link = { channelPrefix: 'p:mqtt/', subscriber, ready: true } as unknown as RedisLink
+  const sent: Buffer[] = []
+  const publish = async (_: string, message: Buffer) => sent.push(message)
+  const link = { channelPrefix: 'p:mqtt/', subscriber, publish, ready: true } as unknown as RedisLink
   const shared = new SharedEmitter(link, { maxBytes: 1000, rejected: (why) => void rejected.push(why) })
-  return { shared, rejected }
+  /** As one that came for a pattern. */
+  const come = (pattern: string, message: Buffer) => subscriber.emit('pmessageBuffer', pattern, 'p:mqtt/a', message)
+  return { shared, rejected, sent, come }
 }
 
 /** What the patterns of Redis mean, as far as there is nothing in one but stars and text. */
@@ -83,4 +87,20 @@ test('a message that is none, or is too large, is dropped and said', () => {
       shared._emit(anything)
     }),
   )
+})
+
+test('each message that is none is said; one that comes for several patterns is taken once', () => {
+  const { shared, rejected, sent, come } = emitter()
+  const got: unknown[] = []
+  shared.on('#', (message: unknown, done: () => void) => {
+    got.push(message)
+    done()
+  })
+  for (let time = 0; time < 3; time++) come('p:mqtt/*', Buffer.from('garbage'))
+  expect(rejected).toEqual(Array.from({ length: 3 }, () => 'it is no message'))
+  for (const text of ['one', 'two'])
+    shared.emit({ cmd: 'publish', topic: 'a', payload: Buffer.from(text), qos: 1, retain: false })
+  for (const message of sent) for (const pattern of ['p:mqtt/*', 'p:mqtt/a*']) come(pattern, message)
+  expect(got).toMatchObject([{ payload: Buffer.from('one') }, { payload: Buffer.from('two') }])
+  expect(rejected).toHaveLength(3)
 })
