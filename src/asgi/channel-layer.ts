@@ -7,8 +7,8 @@ export interface Message {
 
 /** Where the messages of a channel are pushed. An object, and no function: a group has thousands of them, and each closure has a place of its own. */
 export interface Receiver {
-  /** False: it has no room, and the message is dropped and counted. */
-  deliverMessage(message: Message): boolean
+  /** False: it has no room, `capacity` messages wait there already, and this one is dropped and counted. */
+  deliverMessage(message: Message, capacity: number): boolean
 }
 
 /** How many local members got a group message, and how many had no room for it. */
@@ -59,7 +59,7 @@ export interface ChannelLayer {
    * @throws SignalboxError `send_failed` when a named channel's message could not be stored.
    * @throws SignalboxError `bad_name` / `bad_message`.
    */
-  send(channel: string, message: Message): Promise<void>
+  send<M extends Message>(channel: string, message: M): Promise<void>
   /** The next message of a channel, which is done with that; a cancelled receive loses nothing. */
   receive(channel: string, options?: { readonly signal?: AbortSignal }): Promise<Message>
   /**
@@ -82,7 +82,7 @@ export interface ChannelLayer {
   groupAdd(group: string, channel: string): Promise<void>
   groupDiscard(group: string, channel: string): Promise<void>
   /** Never throws for a member: see the result, which counts the members in this process. */
-  groupSend(group: string, message: Message): Promise<GroupSendResult>
+  groupSend<M extends Message>(group: string, message: M): Promise<GroupSendResult>
   /** The channels in a group, of every process. */
   groupMembers(group: string): Promise<readonly string[]>
   /** How many they are. */

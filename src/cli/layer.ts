@@ -36,14 +36,22 @@ export async function openLayer(settings: LayerSettings, parts: LayerParts): Pro
   return await RedisLayer.open({ ...options, ...(files !== undefined && { tls: files }), log, onDeadLetter })
 }
 
-/** The Redis that a YAML's layer is on, for the protocols that share something there; undefined: it names none. */
-export async function sharedRedis(settings: LayerSettings, base: string): Promise<SharedRedis | undefined> {
+/**
+ * The Redis that a YAML's layer is on, for the protocols that share something there; undefined: it names none. What the layer has
+ * `waited` for it, in milliseconds, they need not wait again: it is one start.
+ */
+export async function sharedRedis(
+  settings: LayerSettings,
+  base: string,
+  waited: number,
+): Promise<SharedRedis | undefined> {
   if (settings.kind === 'memory') return undefined
   const { url = 'redis://127.0.0.1:6379', prefix = 'signalbox', tls, ...options } = settings.options
-  const { username, password, database, cluster, connectTimeout, answerTimeout, presenceTimeout } = options
+  const { username, password, database, cluster, connectTimeout = 5000, answerTimeout, presenceTimeout } = options
   const files = typeof tls === 'object' ? await read(tls, base) : tls
   const place = { url, username, password, database, tls: files, prefix, cluster }
-  return { ...place, connectTimeout, answerTimeout, presenceTimeout }
+  const left = Math.max(1, Math.floor(connectTimeout - waited))
+  return { ...place, connectTimeout: left, answerTimeout, presenceTimeout }
 }
 
 async function read({ servername, ...files }: LayerTlsFiles, base: string): Promise<RedisTlsOptions> {

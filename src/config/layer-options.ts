@@ -36,13 +36,18 @@ export const layerOptions = {
       'expected a number of messages, or a map of default and patterns',
     )
     .default(100)
-    .meta({ description: 'Messages that may wait in a channel: a number, or { default, patterns }.' }),
+    .meta({
+      description:
+        'Messages that may wait in a channel, or for a consumer that is busy: a number, or { default, patterns }.',
+    }),
   expiry: z
     .union(
       [
         expiry(),
         z.strictObject({
-          default: expiry().prefault('1m').meta({ description: 'In the channel of one socket or one other scope.' }),
+          default: expiry()
+            .prefault('1m')
+            .meta({ description: 'In a channel of one process. What waits for a consumer does not become too old.' }),
           named: expiry().prefault('1d').meta({ description: 'In a named channel, whose workers may be away.' }),
           patterns: z
             .array(z.strictObject({ channel: pattern(), expiry: expiry() }))
@@ -59,7 +64,7 @@ export const layerOptions = {
   }),
   maxMessages: count(1)
     .default(100_000)
-    .meta({ description: 'Messages that may wait in this process, in all channels.' }),
+    .meta({ description: 'Messages that may wait in this process, in all channels; those of consumers not counted.' }),
   maxMessageSize: size()
     .prefault('1MiB')
     .refine((bytes) => bytes >= 128 && bytes <= 256 * 2 ** 20, 'expected 128B to 256MiB')

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { LayerOptions } from '../layers/limits.ts'
 import type { Report } from './diagnostics.ts'
-import { checkPemFile } from './files.ts'
+import { checkPemFile, checkPemPair } from './files.ts'
 import { layerOptions } from './layer-options.ts'
 import type { ConfigNode } from './nodes.ts'
 import { redisSchema, redisSettings, type RedisSettings } from './redis-layer.ts'
@@ -33,7 +33,7 @@ export const layerSchema = z
     return { kind: 'memory', options: layers.memory ?? {} }
   })
 
-/** Reports the certificates that cannot be read. `node` is what the YAML says of the layer. */
+/** Reports the certificates that cannot be read or used. `node` is what the YAML says of the layer. */
 export function checkLayerFiles(
   report: Report,
   base: string,
@@ -41,8 +41,8 @@ export function checkLayerFiles(
   node: ConfigNode,
 ): void {
   const files = kind === 'redis' && typeof options.tls === 'object' ? options.tls : {}
-  for (const key of ['ca', 'cert', 'key'] as const) {
-    const name = files[key]
-    if (name !== undefined) checkPemFile(report, base, name, { node, path: ['layer'], setting: ['redis', 'tls', key] })
-  }
+  const place = { node, path: ['layer'], setting: ['redis', 'tls'] }
+  const { ca, cert, key } = files
+  if (ca !== undefined) checkPemFile(report, base, ca, { ...place, setting: [...place.setting, 'ca'] })
+  if (cert !== undefined && key !== undefined) checkPemPair(report, base, { cert, key }, place)
 }

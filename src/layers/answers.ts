@@ -47,7 +47,11 @@ export class Answers {
       if (this.#outstanding <= 0) return
       const left = this.#last + this.#timeout - performance.now()
       if (left > 0) this.#timer = this.#checkAfter(left)
-      else this.#onSilence(new Error(`Redis has not answered for ${this.#timeout} ms`))
+      else this.#onSilence(silence(this.#timeout))
     }, delay).unref()
   }
+}
+
+export function silence(timeout: number): Error {
+  return new Error(`Redis has not answered for ${timeout} ms`)
 }

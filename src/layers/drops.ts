@@ -5,15 +5,17 @@
  * `expired`: nobody took it in time. `malformed`, `too_large`: it came from elsewhere and is no message. `unreachable`: Redis is
  * away. `dead`: a worker failed at it for the last time.
  */
-export type DropReason =
-  | 'full'
-  | 'overloaded'
-  | 'closed'
-  | 'expired'
-  | 'malformed'
-  | 'too_large'
-  | 'unreachable'
-  | 'dead'
+export const dropReasons = [
+  'full',
+  'overloaded',
+  'closed',
+  'expired',
+  'malformed',
+  'too_large',
+  'unreachable',
+  'dead',
+] as const
+export type DropReason = (typeof dropReasons)[number]
 
 export class Drops {
   readonly #counts: Partial<Record<DropReason, number>> = {}

@@ -45,11 +45,11 @@ export interface RetryOptions {
 /** A message of a named channel that nobody will try again. */
 export interface DeadLetter {
   readonly channel: string
-  /** As JSON: what came may not have been a message. */
+  /** As JSON: what came may not have been a message. Of an entry of Redis without one: its fields and values, as a list. */
   readonly message: string
   readonly attempts: number
-  /** `failed` after the last attempt, `expired`, or `malformed`. */
-  readonly reason: 'failed' | 'expired' | 'malformed'
+  /** `failed` after the last attempt (counted as `dead`), `expired`, or `malformed` or `too_large` when it came from elsewhere. */
+  readonly reason: 'failed' | 'expired' | 'malformed' | 'too_large'
   readonly error: string
 }
 

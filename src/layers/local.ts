@@ -30,8 +30,9 @@ interface Channel {
 
 interface Member {
   readonly channel: Channel
-  /** That of the channel: a group message looks at every member, and each object less counts. */
+  /** Those of the channel: a group message looks at every member, and each object less counts. */
   readonly receiver: Receiver | undefined
+  readonly capacity: number
   readonly lapses: number
 }
 
@@ -147,7 +148,8 @@ export class LocalChannels {
     const lapses = channel.receiver && name.includes('!') ? Infinity : this.now() + this.#groupExpiry
     if (lapses !== Infinity) this.#sweepLater()
     channel.groups.add(group)
-    const member = { channel, receiver: channel.receiver, lapses }
+    const { receiver, capacity } = channel
+    const member = { channel, receiver, capacity, lapses }
     const members = this.#groups.get(group)
     if (members) members.set(name, member)
     else this.#groups.set(group, new Map([[name, member]]))
@@ -167,12 +169,12 @@ export class LocalChannels {
     let dropped = 0
     if (!members) return { delivered, dropped }
     const now = this.now()
-    for (const { channel, receiver, lapses } of members.values()) {
+    for (const { channel, receiver, capacity, lapses } of members.values()) {
       if (lapses <= now) {
         this.leave(group, channel.name)
         continue
       }
-      const outcome = receiver ? pushed(receiver, message) : this.#keep(channel, message, now)
+      const outcome = receiver ? pushed(receiver, message, capacity) : this.#keep(channel, message, now)
       if (outcome === 'sent') delivered++
       else {
         dropped++
@@ -225,7 +227,8 @@ export class LocalChannels {
   }
 
   #push(channel: Channel, message: Event, now: number): SendOutcome {
-    return channel.receiver ? pushed(channel.receiver, message) : this.#keep(channel, message, now)
+    const { receiver, capacity } = channel
+    return receiver ? pushed(receiver, message, capacity) : this.#keep(channel, message, now)
   }
 
   #keep(channel: Channel, message: Event, now: number): SendOutcome {
@@ -296,9 +299,9 @@ export class LocalChannels {
 }
 
 /** Whoever pushes to one member must not be stopped by it from pushing to the next. */
-function pushed(receiver: Receiver, message: Event): SendOutcome {
+function pushed(receiver: Receiver, message: Event, capacity: number): SendOutcome {
   try {
-    return receiver.deliverMessage(message) ? 'sent' : 'full'
+    return receiver.deliverMessage(message, capacity) ? 'sent' : 'full'
   } catch {
     return 'full'
   }

@@ -41,7 +41,7 @@ export class MemoryLayer implements ChannelLayer {
     })
   }
 
-  async send(channel: string, message: Event): Promise<void> {
+  async send<M extends Event>(channel: string, message: M): Promise<void> {
     checkName('channel', channel)
     const outcome = this.#local.send(channel, seal(message, this.#maxSize).message)
     if (outcome === 'full' || outcome === 'overloaded') throw fullError(channel, outcome, this.#local)
@@ -86,7 +86,7 @@ export class MemoryLayer implements ChannelLayer {
     this.#local.leave(group, channel)
   }
 
-  async groupSend(group: string, message: Event): Promise<GroupSendResult> {
+  async groupSend<M extends Event>(group: string, message: M): Promise<GroupSendResult> {
     checkName('group', group)
     return this.#local.groupSend(group, seal(message, this.#maxSize).message)
   }

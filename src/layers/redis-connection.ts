@@ -1,4 +1,4 @@
-/** The life of the link to Redis: opened, lost, silent, back again. Nobody outside has to do with more than `link`. */
+/** The life of the link to Redis: opened, lost, opened again. Nobody outside has to do with more than `link`. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '../asgi/context.ts'
@@ -7,7 +7,7 @@ import { silentLog } from '../runtime/log.ts'
 import { checkName } from './names.ts'
 import { type RedisBase, type RedisNames, redisNames } from './redis-base.ts'
 import { openLink } from './redis-connect.ts'
-import type { RedisLink } from './redis-link.ts'
+import { type RedisLink, ignore, retryDelay } from './redis-link.ts'
 import type { RedisLayerOptions } from './redis-options.ts'
 
 export interface ConnectionEvents {
@@ -16,6 +16,8 @@ export interface ConnectionEvents {
   /** The link will be another one. */
   readonly onReplaced: () => void
   readonly onMessage: (name: string, payload: Buffer) => void
+  /** What was subscribed to may not be subscribed to again. */
+  readonly onRefused: (error: unknown) => void
 }
 
 export class RedisConnection implements RedisBase {
@@ -54,7 +56,7 @@ export class RedisConnection implements RedisBase {
       if (link) return link
       await first(this.#ready.promise, ended)
       // One of the connections can be away again without having said so.
-      if (!this.link) await pause(10, undefined, { signal: ended }).catch(() => {})
+      if (!this.link) await pause(10, undefined, { signal: ended }).catch(ignore)
     }
   }
 
@@ -63,19 +65,21 @@ export class RedisConnection implements RedisBase {
     const events = {
       onReady: () => this.#onReady(),
       onDown: (error: unknown) => this.#onDown(error),
-      onSilence: (error: Error) => this.#onSilence(error),
+      onLost: (error: unknown) => this.#onLost(error),
       onMessage: this.#events.onMessage,
+      onRefused: this.#events.onRefused,
     }
-    while (!this.closed) {
+    const { signal } = this.#stop
+    for (let attempts = 0; !this.closed; attempts++) {
       try {
-        const link = await openLink(this.#options, events, this.#stop.signal)
+        const link = await openLink(this.#options, events, signal)
         if (this.closed) link.close()
         else this.#link = link
         this.#onReady()
         return
       } catch (error) {
         this.#onDown(error)
-        await pause(1000, undefined, { signal: this.#stop.signal }).catch(() => {})
+        await pause(retryDelay(attempts), undefined, { signal }).catch(ignore)
       }
     }
   }
@@ -104,8 +108,8 @@ export class RedisConnection implements RedisBase {
     this.log.error({ err: error }, 'Redis is away: going on within this process, trying to connect again')
   }
 
-  /** A server that does not answer may never close its connections. */
-  #onSilence(error: Error): void {
+  /** Broken, or silent: a server that does not answer may never close its connections. */
+  #onLost(error: unknown): void {
     if (this.closed) return
     this.#onDown(error)
     this.#link?.close()

@@ -31,7 +31,7 @@ export interface RedisLayerOptions extends LayerOptions {
   readonly claimAfter?: number
   /** Milliseconds that opening the layer waits for Redis before it goes on without. Default 5 s. */
   readonly connectTimeout?: number
-  /** Milliseconds without an answer after which a connected Redis counts as away. Default 10 s. */
+  /** Milliseconds without an answer after which a Redis that has taken the connection counts as away. Default 10 s. */
   readonly answerTimeout?: number
   /** Dead letters that are kept for each channel. Default 1,000. */
   readonly maxDeadLetters?: number

@@ -2,6 +2,7 @@
 import type { RedisBase } from './redis-base.ts'
 import type { RedisLink } from './redis-link.ts'
 import { countScript, evalArgs } from './redis-scripts.ts'
+import { Trouble } from './trouble.ts'
 
 export interface PresenceParts {
   readonly base: RedisBase
@@ -21,6 +22,7 @@ const forgetAfter = 3600_000
 
 export class Presence {
   readonly #parts: PresenceParts
+  readonly #trouble: Trouble
   /** `GROUP CHANNEL` to whether it is a member, since the last write. */
   readonly #changes = new Map<string, boolean>()
   #written: Promise<void> | undefined
@@ -31,6 +33,7 @@ export class Presence {
 
   constructor(parts: PresenceParts) {
     this.#parts = parts
+    this.#trouble = new Trouble(parts.base.log, 'knowing who is in which group')
   }
 
   /** Resolves when others can see it; at once while Redis is away. All changes of one turn are one write. */
@@ -174,6 +177,7 @@ export class Presence {
       ])
       // 0: this process was silent for too long, and the others took it for dead.
       if (alive === 0 || this.#stale) await this.restore()
+      if (!this.#stale) this.#trouble.over()
     } catch (error) {
       this.#failed(error)
     }
@@ -181,8 +185,7 @@ export class Presence {
 
   #failed(error: unknown): void {
     this.#stale = true
-    if (this.#parts.base.link)
-      this.#parts.base.log.warn({ err: error }, 'Redis refused what is to be known of the groups')
+    if (this.#parts.base.link) this.#trouble.failed(error)
   }
 }
 

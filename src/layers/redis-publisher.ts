@@ -2,6 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Drops } from './drops.ts'
 import type { RedisBase } from './redis-base.ts'
+import { isRefusal } from './redis-link.ts'
+import { Trouble } from './trouble.ts'
 
 /** When so much waits for Redis to take it, senders wait too, for a moment: a burst is slowed down, and nobody is stopped. */
 const slow = 128 * 1024
@@ -16,6 +18,7 @@ const overhead = 500
 export class Publisher {
   readonly #base: RedisBase
   readonly #drops: Drops
+  readonly #trouble: Trouble
   /** What Redis has not yet taken. */
   #unsent = 0
   #moment: Promise<void> | undefined
@@ -23,6 +26,12 @@ export class Publisher {
   constructor(base: RedisBase, drops: Drops) {
     this.#base = base
     this.#drops = drops
+    this.#trouble = new Trouble(base.log, 'publishing to other processes')
+  }
+
+  /** Whether Redis refuses it. */
+  get refused(): boolean {
+    return this.#trouble.lasts
   }
 
   /**
@@ -40,10 +49,12 @@ export class Publisher {
     const sent = link.publish(name, message).then(
       (count) => {
         this.#unsent -= cost
+        this.#trouble.over()
         if (count === 0 && unheard) this.#drops.add(unheard)
       },
-      () => {
+      (error: unknown) => {
         this.#unsent -= cost
+        if (isRefusal(error)) this.#trouble.failed(error)
         this.#drops.add('unreachable')
       },
     )

@@ -28,12 +28,13 @@ if waiting >= tonumber(ARGV[1]) then
     end
   end
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 100)) do
-    local id, message, at = entry[1], '', string.match(entry[1], '%d+')
+    local id, message, at = entry[1], nil, string.match(entry[1], '%d+')
     for index = 1, #entry[2], 2 do
       if entry[2][index] == 'message' then message = entry[2][index + 1] end
       if entry[2][index] == 'at' then at = entry[2][index + 1] end
     end
     if (tonumber(at) or 0) + ARGV[5] > tonumber(ARGV[3]) then break end
+    message = message or cjson.encode(entry[2])
     redis.call('XDEL', KEYS[1], id)
     redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[6], '*', 'message', message, 'reason', 'expired', 'error', '', 'attempts', 0, 'id', id)
     waiting = waiting - 1

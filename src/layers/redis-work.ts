@@ -5,6 +5,7 @@ import type { Event } from '../asgi/protocol.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import type { DeadLetter, RetryOptions } from './limits.ts'
 import type { RedisBase } from './redis-base.ts'
+import { Flaw, type RawEntry, entriesOf, readEntry } from './redis-entry.ts'
 import { type BlockingConnection, type RedisLink, ignore } from './redis-link.ts'
 import {
   ackScript,
@@ -17,14 +18,15 @@ import {
   retryScript,
   workers,
 } from './redis-scripts.ts'
+import { Trouble } from './trouble.ts'
 import { type Job, Retries, workOff } from './work.ts'
-import { fromJson } from './wire.ts'
 
 export interface WorkStreamParts {
   readonly base: RedisBase
   readonly channel: string
   readonly retry: RetryOptions
   readonly claimAfter: number
+  readonly answerTimeout: number
   readonly expiry: number
   readonly maxMessageSize: number
   readonly maxDeadLetters: number
@@ -62,6 +64,7 @@ export class WorkStream {
   readonly #due: Held[] = []
   readonly #retries: Retries<Held>
   readonly #stop = new AbortController()
+  readonly #trouble: Trouble
   #connection: BlockingConnection | undefined
   #reading = false
   /** How many messages the read that is under way may bring. */
@@ -75,6 +78,7 @@ export class WorkStream {
   constructor(parts: WorkStreamParts) {
     this.#parts = parts
     this.#key = parts.base.names.stream(parts.channel)
+    this.#trouble = new Trouble(parts.base.log, `reading channel ${parts.channel}`)
     this.#retries = new Retries(parts.retry, (held) => void this.#tryAgain(held))
   }
 
@@ -151,12 +155,12 @@ export class WorkStream {
       try {
         await this.#readOnce()
         failures = 0
+        this.#trouble.over()
       } catch (error) {
         this.#connection?.destroy()
         this.#connection = undefined
         failures++
-        if (this.#parts.base.link && failures > 1)
-          this.#parts.base.log.warn({ err: error }, `channel ${this.#parts.channel} could not be read`)
+        if (this.#parts.base.link && failures > 1) this.#trouble.failed(error)
         await pause(Math.min(2000, 20 * 2 ** failures), undefined, { signal: this.#stop.signal }).catch(ignore)
       } finally {
         this.#asked = 0
@@ -189,7 +193,7 @@ export class WorkStream {
     this.#read = read.catch(ignore)
     const reply = await read
     this.#asked = 0
-    for (const [id, fields] of entriesOf(reply)) this.#arrived(id, fields, 1)
+    for (const entry of entriesOf(reply)) this.#arrived(entry, 1)
   }
 
   async #connect(link: RedisLink): Promise<BlockingConnection> {
@@ -221,28 +225,19 @@ export class WorkStream {
     if (found.length === most) this.#claimFirst = true
     for (const [id, fields, attempt] of found) {
       // What this process still holds it has only been late to say so.
-      if (!this.#held.has(id)) this.#arrived(id, fields, attempt)
+      if (!this.#held.has(id)) this.#arrived([id, fields], attempt)
     }
     await this.#askLess()
   }
 
-  #arrived(id: string, fields: readonly string[], attempt: number): void {
+  #arrived(raw: RawEntry, attempt: number): void {
     const { expiry, maxMessageSize, now } = this.#parts
-    const text = fieldOf(fields, 'message') ?? ''
-    const held = { id, text, attempt, message: { type: '' } }
-    let message: Event | undefined
-    try {
-      if (Buffer.byteLength(text) > maxMessageSize) throw new RangeError(`it has more than ${maxMessageSize} bytes`)
-      message = fromJson(text).message
-      if (!message) throw new TypeError('it has no message')
-    } catch (error) {
-      void this.#bury(held, 'malformed', reason(error))
-      return
-    }
-    const sent = Number(fieldOf(fields, 'at') ?? id.split('-', 1)[0])
-    if (sent + expiry <= now()) void this.#bury(held, 'expired', 'no worker took it in time')
-    else if (this.#retries.isLast(attempt - 1)) void this.#bury(held, 'failed', 'its workers died')
-    else this.#give({ ...held, message })
+    const { id, text, at, content } = readEntry(raw, maxMessageSize)
+    const letter = { id, text, attempt }
+    if (content instanceof Flaw) void this.#bury(letter, content)
+    else if (at + expiry <= now()) void this.#bury(letter, new Flaw('expired', 'no worker took it in time'))
+    else if (this.#retries.isLast(attempt - 1)) void this.#bury(letter, new Flaw('failed', 'its workers died'))
+    else this.#give({ ...letter, message: content })
   }
 
   #give(held: Held): void {
@@ -264,7 +259,7 @@ export class WorkStream {
         await this.#acknowledge(held)
       },
       failed: async (error, stopped) => {
-        if (this.#retries.isLast(held.attempt)) await this.#bury(held, 'failed', reason(error))
+        if (this.#retries.isLast(held.attempt)) await this.#bury(held, new Flaw('failed', reason(error)))
         else await this.#retries.later(held, held.attempt, stopped)
       },
     }
@@ -286,23 +281,12 @@ export class WorkStream {
     return reply === 1 || again
   }
 
-  async #bury(held: Held, why: DeadLetter['reason'], error: string): Promise<void> {
+  async #bury({ id, text, attempt }: Omit<Held, 'message'>, { reason: why, error }: Flaw): Promise<void> {
     const { channel, base, maxDeadLetters, onDeadLetter } = this.#parts
-    const fields = [
-      'message',
-      held.text,
-      'reason',
-      why,
-      'error',
-      error,
-      'attempts',
-      String(held.attempt),
-      'id',
-      held.id,
-    ]
-    const { reply } = await this.#persist(buryScript, [held.id, maxDeadLetters, ...fields], [base.names.dead(channel)])
-    this.#held.delete(held.id)
-    if (reply === 1) onDeadLetter({ channel, message: held.text, attempts: held.attempt, reason: why, error })
+    const fields = ['message', text, 'reason', why, 'error', error, 'attempts', attempt, 'id', id]
+    const { reply } = await this.#persist(buryScript, [id, maxDeadLetters, ...fields], [base.names.dead(channel)])
+    this.#held.delete(id)
+    if (reply === 1) onDeadLetter({ channel, message: text, attempts: attempt, reason: why, error })
   }
 
   async #release(messages: readonly Held[]): Promise<void> {
@@ -320,14 +304,16 @@ export class WorkStream {
 
   /** Ends a read that may bring more messages than somebody waits for. */
   async #askLess(): Promise<void> {
-    while (this.#asked > this.#takers.size) {
+    const deadline = performance.now() + this.#parts.answerTimeout
+    for (let wait = 2; this.#asked > this.#takers.size; wait = Math.min(500, wait * 2)) {
       const { link } = this.#parts.base
-      const id = this.#connection?.id
-      if (!link || id === undefined) return
+      const connection = this.#connection
+      if (!link || !connection) return
       try {
-        const ended = await link.command(this.#key, ['CLIENT', 'UNBLOCK', id])
-        // 0: the read has just returned, or has not yet arrived.
-        await (ended === 1 ? this.#read : Promise.race([this.#read, pause(2)]))
+        const ended = await link.command(this.#key, ['CLIENT', 'UNBLOCK', connection.id])
+        // 0: the read has just returned, or has not yet arrived. If it stays so, what Redis said on its connection is lost.
+        if (ended !== 1 && performance.now() > deadline) connection.destroy()
+        await (ended === 1 ? this.#read : Promise.race([this.#read, pause(wait)]))
       } catch {
         return
       }
@@ -387,14 +373,4 @@ export class WorkStream {
     }
     return { reply: undefined, again }
   }
-}
-
-function entriesOf(reply: unknown): readonly (readonly [id: string, fields: readonly string[]])[] {
-  const [entries] = Object.values((reply ?? {}) as Record<string, readonly (readonly [string, readonly string[]])[]>)
-  return entries ?? []
-}
-
-function fieldOf(fields: readonly string[], name: string): string | undefined {
-  const at = fields.findIndex((field, index) => index % 2 === 0 && field === name)
-  return at === -1 ? undefined : fields[at + 1]
 }

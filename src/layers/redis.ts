@@ -18,7 +18,7 @@ import { seal } from './message.ts'
 import { checkName, checkNamed, processOf } from './names.ts'
 import { RedisConnection } from './redis-connection.ts'
 import type { RedisLayerOptions } from './redis-options.ts'
-import { ignore } from './redis-link.ts'
+import { defaultAnswerTimeout, ignore, isRefusal } from './redis-link.ts'
 import { Presence } from './redis-presence.ts'
 import { Publisher } from './redis-publisher.ts'
 import { evalArgs, sendScript } from './redis-scripts.ts'
@@ -76,6 +76,7 @@ export class RedisLayer implements ChannelLayer {
         for (const stream of this.#streams.values()) stream.reconnect()
       },
       onMessage: (name, payload) => this.#onMessage(name, payload),
+      onRefused: (error) => this.#subscriptions.refuse(error),
     })
     const { names } = this.#connection
     this.#own = Buffer.from(`{"$from":"${this.process}.`)
@@ -90,7 +91,10 @@ export class RedisLayer implements ChannelLayer {
       base: this.#connection,
       timeout: options.presenceTimeout ?? 15_000,
       memberships: () => this.#local.memberships(),
-      onBeat: () => this.#local.sweep(),
+      onBeat: () => {
+        this.#local.sweep()
+        this.#connection.link?.probe()
+      },
     })
     void this.#subscriptions.add(this.#inbox)
   }
@@ -100,7 +104,7 @@ export class RedisLayer implements ChannelLayer {
     return this.#connection.process
   }
 
-  async send(channel: string, message: Event): Promise<void> {
+  async send<M extends Event>(channel: string, message: M): Promise<void> {
     checkName('channel', channel)
     const sealed = seal(message, this.#maxSize)
     const process = processOf(channel)
@@ -163,7 +167,7 @@ export class RedisLayer implements ChannelLayer {
     else await this.#tell(process, '{}', { to: channel, leave: group })
   }
 
-  async groupSend(group: string, message: Event): Promise<GroupSendResult> {
+  async groupSend<M extends Event>(group: string, message: M): Promise<GroupSendResult> {
     checkName('group', group)
     const sealed = seal(message, this.#maxSize)
     const from = this.#from()
@@ -194,7 +198,9 @@ export class RedisLayer implements ChannelLayer {
   }
 
   stats(): LayerStats {
-    return { ...this.#local.size, dropped: this.#drops.counts(), connected: this.#connection.link !== undefined }
+    const refused = this.#subscriptions.refused || this.#publisher.refused
+    const connected = this.#connection.link !== undefined && !refused
+    return { ...this.#local.size, dropped: this.#drops.counts(), connected }
   }
 
   close(): Promise<void> {
@@ -262,13 +268,11 @@ export class RedisLayer implements ChannelLayer {
     const args = [capacity(channel), json, this.#local.now(), once, expiry(channel), this.#maxDeadLetters]
     let reply: unknown
     try {
-      if (!link) throw new SignalboxError('send_failed', 'Redis is away')
+      if (!link) throw away
       reply = await link.command(keys[0], evalArgs(sendScript, keys, args))
     } catch (error) {
       this.#drops.add('unreachable')
-      throw new SignalboxError('send_failed', `the message for channel ${channel} was not stored: ${reason(error)}`, {
-        cause: error,
-      })
+      throw notStored(channel, error)
     }
     const [stored, ...expired] = reply as readonly [number, ...string[]]
     for (const message of expired)
@@ -288,6 +292,7 @@ export class RedisLayer implements ChannelLayer {
       channel,
       retry,
       claimAfter,
+      answerTimeout: this.#options.answerTimeout ?? defaultAnswerTimeout,
       maxDeadLetters: this.#maxDeadLetters,
       maxMessageSize: this.#maxSize,
       expiry: this.#local.limits.expiry(channel),
@@ -326,4 +331,14 @@ export class RedisLayer implements ChannelLayer {
     this.#complained = now
     this.#connection.log.warn({ name, error }, 'something that is no message came from Redis')
   }
+}
+
+const away = new Error('Redis is away')
+
+function notStored(channel: string, error: unknown): SignalboxError {
+  const what =
+    error === away || isRefusal(error)
+      ? `was not stored: ${reason(error)}`
+      : 'may not have been stored: the connection to Redis broke before the answer came'
+  return new SignalboxError('send_failed', `the message for channel ${channel} ${what}`, { cause: error })
 }

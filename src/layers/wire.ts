@@ -1,6 +1,7 @@
 /** Messages as JSON, for Redis and for whoever else speaks to it: see the wire format in README.md. */
 import { isDate, isUint8Array } from 'node:util/types'
 import type { Event } from '../asgi/protocol.ts'
+import { reason } from '../runtime/errors.ts'
 
 /** As deep as what may be sent: see `seal`. */
 const maxDepth = 100
@@ -39,7 +40,7 @@ export function addressed(json: string, address: Address): string {
 
 /** @throws TypeError or SyntaxError that says what is wrong: anybody may publish anything. */
 export function fromJson(text: string): Incoming {
-  const value: unknown = JSON.parse(text)
+  const value = parsed(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('it is no object')
   const { $from: from, $to: to, $join: join, $leave: leave, ...rest } = value as Record<string, unknown>
   const address = Object.entries({ from, to, join, leave }).filter(([, part]) => part !== undefined)
@@ -51,6 +52,14 @@ export function fromJson(text: string): Incoming {
   return {
     ...(Object.fromEntries(address) as Address),
     message: join === undefined && leave === undefined ? checked(message) : undefined,
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new SyntaxError(text === '' ? 'it is empty' : `it is no JSON: ${reason(error)}`, { cause: error })
   }
 }
 
@@ -80,7 +89,8 @@ function unmark(value: unknown, depth: number): unknown {
   if (Array.isArray(value)) return Object.freeze(value.map((part) => unmark(part, depth + 1)))
   const entries = Object.entries(value)
   const [first] = entries
-  if (entries.length === 1 && first && first[0] in forms) return forms[first[0] as keyof typeof forms](first[1])
+  if (entries.length === 1 && first && Object.hasOwn(forms, first[0]))
+    return forms[first[0] as keyof typeof forms](first[1])
   return Object.freeze(
     Object.fromEntries(
       entries.map(([key, part]) => [key.startsWith('$$') ? key.slice(1) : key, unmark(part, depth + 1)]),

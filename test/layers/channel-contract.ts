@@ -153,6 +153,19 @@ export function channelContract(name: string, makeLayer: MakeLayer): void {
     )
 
     withLayer(
+      'whoever messages are pushed to is told with each how many may wait in its channel',
+      { capacity: { default: 3, patterns: [{ channel: 'jobs', capacity: 5 }] } },
+      async (layer) => {
+        const told: number[] = []
+        const channel = layer.newChannel({ deliverMessage: (_message, capacity) => told.push(capacity) > 0 })
+        await layer.groupAdd('chat', channel)
+        await layer.send(channel, text('1'))
+        await layer.groupSend('chat', text('2'))
+        expect(told).toEqual([3, 3])
+      },
+    )
+
+    withLayer(
       'what is sent to a closed channel is dropped and counted; who waits on it is told',
       undefined,
       async (layer) => {

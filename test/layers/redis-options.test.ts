@@ -51,12 +51,14 @@ requires('redis-server', 'redis-cli').describe('options', () => {
       '&signalbox:*',
       '+@all',
       '-@admin',
-      '-config',
-      '-flushall',
+      '-@dangerous',
+      '+info',
+      '+client|unblock',
     ]
     await server.cli('ACL', 'SETUSER', 'gateway', ...rules)
     const options = { url: server.url, username: 'gateway', password: 'pass' }
     await talk(await open(options), await open(options))
+    expect(await server.cli('ACL', 'LOG')).toBe('')
   })
 
   test('a wrong password is said in the log, and the process goes on alone', async () => {

@@ -2,11 +2,11 @@
 import { afterEach, expect, test } from '@jest/globals'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { Log } from '../../src/asgi/context.ts'
 import type { Event } from '../../src/asgi/protocol.ts'
 import { RedisLayer } from '../../src/layers/redis.ts'
 import type { RedisLayerOptions } from '../../src/layers/redis-options.ts'
 import { requires } from '../support/requirements.ts'
+import { collecting } from './collecting.ts'
 import { text, until, wordsOf } from './messages.ts'
 import { RedisServer } from './redis-server.ts'
 
@@ -45,7 +45,10 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
 
     await expect(a.groupSend('chat', text('1'))).resolves.toEqual({ delivered: 1, dropped: 0 })
     await a.send(remote, text('lost'))
-    await expect(a.send('work', text('no'))).rejects.toMatchObject({ code: 'send_failed' })
+    await expect(a.send('work', text('no'))).rejects.toMatchObject({
+      code: 'send_failed',
+      message: 'the message for channel work was not stored: Redis is away',
+    })
     expect(inA).toEqual(['1'])
     expect(a.stats()).toMatchObject({ connected: false, dropped: { unreachable: 3 } })
     // Joined, left, listed and received while it is away.
@@ -203,7 +206,11 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
     for (let number = 0; number < 100; number++) {
       await expect(a.groupSend('chat', text(words))).resolves.toEqual({ delivered: 1, dropped: 0 })
     }
-    await expect(b.send('work', text('no'))).rejects.toMatchObject({ code: 'send_failed' })
+    await expect(b.send('work', text('no'))).rejects.toMatchObject({
+      code: 'send_failed',
+      message:
+        'the message for channel work may not have been stored: the connection to Redis broke before the answer came',
+    })
     await until(() => !a.stats().connected && !b.stats().connected)
     expect(inA).toHaveLength(100)
     expect(a.stats().dropped['unreachable']).toBe(100)
@@ -279,19 +286,6 @@ requires('redis-server', 'redis-cli').describe('when Redis goes away', () => {
     await layer.close()
   })
 })
-
-function collecting(lines: string[]): Log {
-  const at = (level: string) => (_: object, message: string) => void lines.push(`${level} ${message}`)
-  const log: Log = {
-    trace: () => {},
-    debug: () => {},
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    child: () => log,
-  }
-  return log
-}
 
 /** Bytes on the heap, after what nobody holds any more is gone. */
 function held(): number {

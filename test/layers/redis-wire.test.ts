@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Event } from '../../src/asgi/protocol.ts'
+import type { DeadLetter } from '../../src/layers/limits.ts'
 import { RedisLayer } from '../../src/layers/redis.ts'
 import { requires } from '../support/requirements.ts'
 import { text, until } from './messages.ts'
@@ -118,15 +119,46 @@ requires('redis-server', 'redis-cli').describe('others on the same Redis', () =>
     expect([got, layer.stats().dropped]).toEqual([[text('hi')], { too_large: 1 }])
   })
 
-  test('what is no message in a stream is a dead letter, and the worker lives', async () => {
+  test('what is no message in a stream is a dead letter that says what is wrong and what was there', async () => {
     const stream = 'signalbox:channel:thumbnails'
-    await server.cli('XADD', stream, '*', 'something', 'else')
+    const letters: DeadLetter[] = []
+    const worker = await RedisLayer.open({
+      url: server.url,
+      maxMessageSize: 10_000,
+      onDeadLetter: (letter) => letters.push(letter),
+    })
+    const huge = JSON.stringify({ type: 'a.b', text: 'x'.repeat(20_000) })
+    await server.cli('XADD', stream, '*', 'foo', 'bar', 'text', 'hi')
+    await server.cli('XADD', stream, '*', 'message', '')
     await server.cli('XADD', stream, '*', 'message', '{"type":"nodot"}')
-    await server.cli('XADD', stream, '*', 'message', JSON.stringify({ type: 'a.b', text: 'x'.repeat(20_000) }))
-    await layer.send('thumbnails', text('hi'))
-    await expect(layer.receive('thumbnails')).resolves.toEqual(text('hi'))
-    await until(() => layer.stats().dropped['malformed'] === 3)
-    expect([await server.cli('XLEN', stream), await server.cli('XLEN', `{${stream}}:dead`)]).toEqual(['0', '3'])
+    await server.cli('XADD', stream, '*', 'message', huge)
+    await worker.send('thumbnails', text('hi'))
+    await expect(worker.receive('thumbnails')).resolves.toEqual(text('hi'))
+    await until(() => letters.length === 4)
+    expect(letters.toSorted((one, other) => one.error.localeCompare(other.error))).toMatchObject([
+      { reason: 'too_large', message: huge, error: `it has ${huge.length} bytes, and 10000 is the limit` },
+      { reason: 'malformed', message: '["foo","bar","text","hi"]', error: 'it has no field message, but foo, text' },
+      { reason: 'malformed', message: '{"type":"nodot"}', error: 'it has no type with a dot in it' },
+      { reason: 'malformed', message: '', error: 'it is empty' },
+    ])
+    expect(worker.stats().dropped).toEqual({ malformed: 3, too_large: 1 })
+    expect([await server.cli('XLEN', stream), await server.cli('XLEN', `{${stream}}:dead`)]).toEqual(['0', '4'])
+    expect(await server.cli('XRANGE', `{${stream}}:dead`, '-', '+')).toContain('["foo","bar","text","hi"]')
+    await worker.close()
+  })
+
+  test('what is too old and no message is a dead letter that says what was there', async () => {
+    const stream = 'signalbox:channel:full'
+    const letters: DeadLetter[] = []
+    const sender = await RedisLayer.open({
+      url: server.url,
+      capacity: 1,
+      onDeadLetter: (letter) => letters.push(letter),
+    })
+    await server.cli('XADD', stream, '*', 'foo', 'bar', 'at', '0')
+    await sender.send('full', text('hi'))
+    expect(letters).toMatchObject([{ reason: 'expired', message: '["foo","bar","at","0"]' }])
+    await sender.close()
   })
 
   test('a key that is no stream is an error for the sender, and nothing else', async () => {

@@ -1,11 +1,17 @@
 /** Messages as JSON and back. */
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { deepStrictEqual } from 'node:assert/strict'
 import { seal } from '../../src/layers/message.ts'
 import { addressed, fromJson, toJson } from '../../src/layers/wire.ts'
 
 const key = fc
-  .oneof(fc.string(), fc.constantFrom('$bytes', '$date', '$', '$$', '$from', '$$to', '$number', '$join'))
+  .oneof(
+    fc.string(),
+    fc.constantFrom('$bytes', '$date', '$', '$$', '$from', '$$to', '$number', '$join'),
+    // Every object has these, though not of its own.
+    fc.constantFrom(...Object.getOwnPropertyNames(Object.prototype)),
+  )
   .filter((text) => text !== '__proto__')
 
 const { value } = fc.letrec((tie) => ({
@@ -32,14 +38,23 @@ test('whatever may be sent comes back as it was, frozen', () => {
   fc.assert(
     fc.property(message, (sent) => {
       const sealed = seal(sent, 1e9)
-      expect(sealed.message).toStrictEqual(sent)
+      // Not `toStrictEqual`, which takes an own key `constructor` for the class of its object.
+      deepStrictEqual(sealed.message, sent)
       const incoming = fromJson(addressed(toJson(sealed), { from: 'p.1', to: 'p!1' }))
-      expect(incoming).toStrictEqual({ from: 'p.1', to: 'p!1', message: sent })
+      deepStrictEqual(incoming, { from: 'p.1', to: 'p!1', message: sent })
       expect(Object.isFrozen(incoming.message)).toBe(true)
-      expect(fromJson(toJson(sealed)).message).toStrictEqual(sent)
+      deepStrictEqual(fromJson(toJson(sealed)).message, sent)
     }),
   )
 })
+
+test.each(Object.getOwnPropertyNames(Object.prototype).filter((name) => name !== '__proto__'))(
+  'an object with nothing but a key %s comes back as it was, beside something that JSON has no form for',
+  (name) => {
+    const sent = { type: 'a.b', at: new Date(0), inside: { [name]: 'mine' } }
+    expect(fromJson(toJson(seal(sent, 1e6))).message).toStrictEqual(sent)
+  },
+)
 
 test('the reckoned size is never less than that of the JSON', () => {
   fc.assert(
