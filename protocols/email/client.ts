@@ -16,7 +16,7 @@ export const client: Client = {
     if (!to || !foldAddress(to)) {
       throw new SignalboxError(
         'bad_address',
-        `expected a recipient${foundIn(to)}: signalbox send email help@support.org "My printer is on fire"`,
+        `expected a recipient${foundIn(to)}: npx signalbox send email help@support.org "My printer is on fire"`,
       )
     }
     const from = options['from'] ?? defaultSender

@@ -2,6 +2,7 @@
 import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { blocking } from '../../src/runtime/blocking.ts'
+import { serves, type Serves } from '../../src/runtime/serves.ts'
 import type { EmailMessage, EmailProtocol, EmailReply, EmailSend } from './scope.ts'
 
 /**
@@ -16,9 +17,10 @@ import type { EmailMessage, EmailProtocol, EmailReply, EmailSend } from './scope
  * }
  */
 export class EmailConsumer<K extends Kind = Async> extends Consumer<EmailProtocol, K> {
+  static override readonly [serves]: Serves = { protocols: ['email'], methods: ['message'] }
   protected readonly lastEvent = 'email.message'
 
-  /** A message came in for `this.scope.recipient`. Look at `automatic` before anything answers it. */
+  /** A message came in for `this.scope.recipient`; one that a class has no such method for has failed. Look at `automatic` before anything answers it. */
   message(_email: EmailMessage): void | Promise<void> {}
 
   /** Answers the sender, threaded; nothing goes out when the message is a robot's. */
@@ -37,6 +39,7 @@ export class EmailConsumer<K extends Kind = Async> extends Consumer<EmailProtoco
   }
 
   'email.message'(event: EmailMessage): void | Promise<void> {
+    if (this.message === EmailConsumer.prototype.message) return this.missed(event, 'message(email)')
     return this.message(event)
   }
 }

@@ -121,10 +121,11 @@ export const emailOptions = z
       .union([relayUrl, relayParts])
       .optional()
       .meta({ description: 'The server that outgoing mail is given to. Without it: <data>/outbox/*.eml.' }),
-    relayAttempts: count(1, 10).default(4).meta({ description: 'How often a message is offered to the relay.' }),
-    relayBackoff: duration()
-      .prefault('2s')
-      .meta({ description: 'The wait before the second attempt; twice as long before each further one.' }),
+    relayAttempts: count(1, 1000).default(60).meta({ description: 'How often a message is offered to the relay.' }),
+    relayBackoff: duration().prefault('2s').meta({
+      description:
+        'The wait before the second attempt; twice as long before each further one, up to journal.maxBackoff.',
+    }),
     replies: replies.prefault({}).meta({ description: 'The limit on automatic answers to one address.' }),
   })
   .superRefine((options, context) => {

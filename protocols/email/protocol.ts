@@ -13,6 +13,7 @@ export const email: ProtocolDefinition<EmailProtocol, EmailOptions> = {
   routers: [emailToRouterDefinition],
   load: () => import('./adapter.ts'),
   loadClient: () => import('./client.ts'),
+  loadBodyReader: () => import('./body-reader.ts'),
   sendUsage: {
     arguments: [
       { name: 'to', description: 'the recipient, such as help@support.org' },
@@ -24,7 +25,7 @@ export const email: ProtocolDefinition<EmailProtocol, EmailOptions> = {
       { name: 'text', value: 'text', description: 'the text, for those who would rather name it' },
       { name: 'file', value: 'file.eml', description: 'a whole message, sent as it is' },
     ],
-    example: 'signalbox send email help@support.org "My printer is on fire"',
+    example: 'npx signalbox send email help@support.org "My printer is on fire"',
   },
   sampleScope(address) {
     const folded = foldAddress(address)

@@ -51,6 +51,13 @@ export class EmailParser extends SMTPStream {
     return reader
   }
 
+  /** As the package does, which forgets a message that came whole behind this one: its session would stand still. */
+  override continue(): void {
+    const goOn = this._continueCallback
+    this._continueCallback = typeof goOn !== 'function'
+    if (typeof goOn === 'function') goOn()
+  }
+
   /** A message that is all of a chunk, and has no line that begins with a dot, is found whole. Most are like that. */
   override _feedDataStream(chunk: Buffer, done: (error?: Error | null) => void): void {
     const end = chunk.length - 3

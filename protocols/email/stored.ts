@@ -108,8 +108,11 @@ export class StoredMessages {
     const opened = openMessage(raw, { sender: scope.sender }, head)
     const message = messageOf(opened instanceof Promise ? await opened : opened)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
+    let isHandled = false
     const ended = (outcome: Outcome) => {
       const error = failureOf(outcome)
+      // What it fails on later, in a message of its groups, is nothing that the journal hears of.
+      transport.isReported = !isHandled
       if (error === undefined) resolve()
       else reject(signal.aborted && !hasCode(error, 'no_route') ? signal.reason : error)
     }
@@ -123,7 +126,9 @@ export class StoredMessages {
     this.#open.add(open)
     // An error is settled by the end of the application, which follows and says more.
     const handled = (error?: unknown) => {
-      if (error === undefined) resolve()
+      if (error !== undefined) return
+      isHandled = true
+      resolve()
     }
     connection.deliver(message, { bytes: raw.length, handled, last: 'of the peer' })
     this.#listen(signal)

@@ -38,6 +38,7 @@ export class EmailTransport implements Transport<EmailProtocol> {
   /** Set when the scope is open; the application speaks a turn later at the earliest. */
   scope: EmailScope | undefined
   rejection: Rejection | undefined
+  isReported = false
   readonly #message: EmailMessage
   readonly #outbound: Outbound
   readonly #attempt: Attempt

@@ -1,5 +1,6 @@
 /** A handler's answer as plain values, and the events that it is. */
 import { SignalboxError } from '../../src/runtime/errors.ts'
+import { unwritten } from '../../src/runtime/serves.ts'
 import type { HttpAnswer } from './request.ts'
 import type { HttpResponseBody, HttpResponseStart, HttpScope } from './scope.ts'
 
@@ -14,16 +15,8 @@ export function checkAnswer(answer: unknown, { id }: HttpScope): void {
 }
 
 /** Why a consumer could not be asked: what it raised, unless it has nothing to ask. */
-export function checkHandle(
-  consumer: { readonly handle?: unknown; readonly constructor: Function },
-  error: unknown,
-): unknown {
-  if (typeof consumer.handle === 'function') return error
-  const found = consumer.handle === undefined ? 'none' : typeof consumer.handle
-  return new SignalboxError(
-    'bad_reference',
-    `expected a method handle(request) of ${consumer.constructor.name}, which gives the answer, found ${found}`,
-  )
+export function checkHandle(consumer: { readonly handle?: unknown }, error: unknown): unknown {
+  return typeof consumer.handle === 'function' ? error : unwritten(consumer, 'handle(request)')
 }
 
 type Pair = readonly [name: string, value: string]

@@ -13,7 +13,7 @@ export const client: Client = {
     if (!method || !path?.startsWith('/')) {
       throw new SignalboxError(
         'bad_address',
-        `expected a method and a path${path === undefined ? '' : `, found ${JSON.stringify(path)}`}: signalbox send http GET /temperature/kitchen`,
+        `expected a method and a path${path === undefined ? '' : `, found ${JSON.stringify(path)}`}: npx signalbox send http GET /temperature/kitchen`,
       )
     }
     const { address, tls } = parsed as HttpOptions // by this protocol's own schema

@@ -2,6 +2,7 @@
 import type { Context } from '../../src/asgi/context.ts'
 import type { Application, Receive } from '../../src/asgi/protocol.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
+import { serves, type Serves } from '../../src/runtime/serves.ts'
 import { settled } from '../../src/runtime/settled.ts'
 import { bodyOf, checkAnswer, checkHandle, isAnswer, startOf } from './answer.ts'
 import { Intake } from './intake.ts'
@@ -24,6 +25,7 @@ export type HttpReply = HttpAnswer | Response
  * }
  */
 export abstract class HttpConsumer extends Consumer<HttpProtocol> {
+  static override readonly [serves]: Serves = { protocols: ['http'], methods: ['handle'] }
   protected readonly lastEvent = 'http.disconnect'
   /** Where the events of the request come from; undefined while its groups are being joined. */
   #receive: Receive<HttpProtocol> | undefined

@@ -31,6 +31,8 @@ const joined = 16 * 1024
 const empty = new Uint8Array(0)
 const noBody: HttpRequest = { type: 'http.request', body: empty, moreBody: false }
 const disconnected: HttpDisconnect = { type: 'http.disconnect' }
+/** One for all exchanges, as most end so. */
+const answered = new SignalboxError('disconnected', 'the response is complete')
 
 export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher, Linked<HttpExchange> {
   before: HttpExchange | undefined = undefined
@@ -250,7 +252,10 @@ export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher, L
   #watchPeer(): void {
     const { socket, writableLength } = this.#response
     const timeout = writableLength > 0 ? this.#owner.sendTimeout : 0
-    if (socket && (socket.timeout ?? 0) !== timeout) socket.setTimeout(timeout)
+    if (!socket) return
+    if ((socket.timeout ?? 0) !== timeout) socket.setTimeout(timeout)
+    // Node reads no more while too much waits behind this response, and would not hear of a reset. To write nothing asks the system.
+    if (socket.isPaused() && socket.writableLength === 0) socket.write(empty)
   }
 
   #cutConnection(): void {
@@ -273,8 +278,13 @@ export class HttpExchange implements Transport<HttpProtocol>, ResponseWatcher, L
     this.#over = true
     this.#drain()
     const connection = this.#connection
-    if (connection && !connection.ended) connection.disconnect(disconnected)
-    else this.#owner.forget(this)
+    if (!connection || connection.ended) {
+      this.#owner.forget(this)
+      return
+    }
+    // The end of what is complete is not what the peer did: an event for those who wait for it, and none that counts.
+    if (this.progress === 'finished') connection.abort(answered)
+    connection.disconnect(disconnected)
   }
 
   get #scope(): HttpScope {

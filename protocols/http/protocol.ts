@@ -21,7 +21,7 @@ export const http: ProtocolDefinition<HttpProtocol, HttpOptions> = {
       { name: 'body', value: 'text', description: 'the body of the request' },
       { name: 'header', value: 'line', description: 'one header more, such as "accept: text/html"' },
     ],
-    example: 'signalbox send http GET /temperature/kitchen',
+    example: 'npx signalbox send http GET /temperature/kitchen',
   },
   sampleScope(address) {
     const target = address.startsWith('/') ? requestTarget(address, '') : undefined

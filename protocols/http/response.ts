@@ -23,32 +23,35 @@ export async function sendResponse({ status, headers, body }: Response, target: 
 }
 
 async function sendAll(reader: Reader, target: ResponseTarget): Promise<void> {
+  let signal: AbortSignal | undefined
+  const cancel = () => void reader.cancel(signal?.reason).catch(() => undefined)
+  // What is there as a whole is sent in this turn, and nobody need be listened to. Whoever still waits may do so for ever.
+  const listening = setImmediate(() => {
+    signal = target.signal
+    if (signal.aborted) cancel()
+    else signal.addEventListener('abort', cancel, { once: true })
+  })
+  try {
+    await sendParts(reader, target)
+  } catch (error) {
+    cancel()
+    throw error
+  } finally {
+    clearImmediate(listening)
+    signal?.removeEventListener('abort', cancel)
+  }
+}
+
+async function sendParts(reader: Reader, target: ResponseTarget): Promise<void> {
   const first = await reader.read()
   const next = reader.read()
   // A body of one part is sent whole, with its length; of a slow stream the first part is sent when it is there.
   if (first.done || (await isOver(next)))
     return target.send({ type: 'http.response.body', ...(first.value && { body: first.value }) })
   await target.send({ type: 'http.response.body', body: first.value, moreBody: true })
-  await stream(reader, next, target)
-}
-
-async function stream(reader: Reader, second: ReturnType<Reader['read']>, target: ResponseTarget): Promise<void> {
-  const { signal } = target
-  const cancel = () => void reader.cancel(signal.reason).catch(() => undefined)
-  signal.addEventListener('abort', cancel, { once: true })
-  try {
-    let part = await second
-    while (!part.done) {
-      await target.send({ type: 'http.response.body', body: part.value, moreBody: true })
-      part = await reader.read()
-    }
-    await target.send({ type: 'http.response.body' })
-  } catch (error) {
-    cancel()
-    throw error
-  } finally {
-    signal.removeEventListener('abort', cancel)
-  }
+  for (let part = await next; !part.done; part = await reader.read())
+    await target.send({ type: 'http.response.body', body: part.value, moreBody: true })
+  await target.send({ type: 'http.response.body' })
 }
 
 /** Whether nothing follows, as far as that can be told within a turn of the event loop. */

@@ -2,6 +2,8 @@
 import type { SyncConsumerClass, SyncContext } from '../../src/asgi/sync.ts'
 import type { Event } from '../../src/asgi/protocol.ts'
 import { SyncConsumer } from '../../src/consumers/sync-consumer.ts'
+import { refusePromise } from '../../src/runtime/blocking.ts'
+import { serves, type Serves } from '../../src/runtime/serves.ts'
 import { bodyOf, checkAnswer, checkHandle, isAnswer, startOf } from './answer.ts'
 import { SyncHttpRequest, type HttpAnswer } from './request.ts'
 import type { HttpProtocol, HttpRequest } from './scope.ts'
@@ -17,6 +19,7 @@ import type { HttpProtocol, HttpRequest } from './scope.ts'
  * }
  */
 export abstract class SyncHttpConsumer extends SyncConsumer<HttpProtocol> {
+  static override readonly [serves]: Serves = { protocols: ['http'], methods: ['handle'] }
   readonly #parts: Uint8Array[] = []
 
   /** Answers the request. An answer that is thrown is the answer too; whatever else is thrown is answered 500. */
@@ -37,14 +40,20 @@ export abstract class SyncHttpConsumer extends SyncConsumer<HttpProtocol> {
   }
 
   #answer(request: SyncHttpRequest): HttpAnswer {
+    let answer: HttpAnswer
     try {
-      return this.handle(request)
+      answer = this.handle(request)
     } catch (error) {
       if (isAnswer(error)) return error
       throw checkHandle(this, error)
     }
+    refusePromise(answer, () => (this.constructor.name ? `${this.constructor.name}.handle` : unnamed))
+    return answer
   }
 }
+
+/** The class that `syncHttpHandler` makes has no name: the worker finds it by that of the export. */
+const unnamed = 'the function of syncHttpHandler'
 
 /** Makes an application of a blocking function: `export const report = syncHttpHandler(({ params }) => ({ json: … }))`. */
 export function syncHttpHandler(

@@ -10,7 +10,7 @@ export const client: Client = {
     const quiet = Number(options['wait'] ?? 500)
     if (!path?.startsWith('/')) {
       const found = path === undefined ? '' : `, found ${JSON.stringify(path)}`
-      throw new SignalboxError('bad_address', `expected a path${found}: signalbox send websocket /chat/ hello`)
+      throw new SignalboxError('bad_address', `expected a path${found}: npx signalbox send websocket /chat/ hello`)
     }
     if (!(quiet >= 0 && quiet <= longestTimer)) {
       const found = JSON.stringify(options['wait'])

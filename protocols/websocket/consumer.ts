@@ -3,6 +3,7 @@ import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { blocking } from '../../src/runtime/blocking.ts'
 import { reason } from '../../src/runtime/errors.ts'
+import { serves, type Serves } from '../../src/runtime/serves.ts'
 import type {
   WebsocketAccept,
   WebsocketConnect,
@@ -23,6 +24,8 @@ import type {
  * }
  */
 export class WebsocketConsumer<K extends Kind = Async> extends Consumer<WebsocketProtocol, K> {
+  /** It may do nothing but accept, and send what its groups are told. */
+  static override readonly [serves]: Serves = { protocols: ['websocket'] }
   protected readonly lastEvent = 'websocket.disconnect'
 
   protected override disconnectEvent(error: unknown): WebsocketDisconnect {

@@ -5,22 +5,28 @@ import { Batch } from './batch.ts'
 /** Measured with a message to a thousand members: 4 % more deliveries than when all are written at the end of the turn. */
 const lot = 64
 
+export interface Speaker extends Corked {
+  /** The last turn in which it had something to say; at first -1. The corker writes it. */
+  spoke: number
+}
+
 /** A queue for all sockets of a listener. */
 export class BatchCorker extends Corker {
   /** What every socket's batch of this turn begins with. */
   start = Batch.empty()
-  /** Which turn it is, of those in which something was said. */
-  turn = 0
   /** What was said in this turn, and by how many sockets. */
   messages = 0
   #sockets = 0
+  /** Which turn it is, of those in which something was said. */
+  #turn = 0
 
-  /** A socket has something to say. `spoke`: the last turn in which it had. */
-  hold(socket: Corked, spoke: number): void {
+  /** A socket has something to say, and nothing that waits to be written. */
+  hold(socket: Speaker): void {
     this.add(socket)
-    if (spoke !== this.turn) this.#sockets++
     // Its lot is written, and it says more: the others wait.
-    else this.lot = Infinity
+    if (socket.spoke === this.#turn) this.lot = Infinity
+    else this.#sockets++
+    socket.spoke = this.#turn
   }
 
   override flush(): void {
@@ -32,6 +38,6 @@ export class BatchCorker extends Corker {
     this.lot = this.messages < this.#sockets * 1.25 ? lot : Infinity
     this.messages = 0
     this.#sockets = 0
-    this.turn++
+    this.#turn++
   }
 }

@@ -2,9 +2,8 @@
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { WebSocket } from 'ws'
-import type { Corked } from '../../src/runtime/corker.ts'
 import { closeAnswer, type Batch } from './batch.ts'
-import type { BatchCorker } from './corker.ts'
+import type { BatchCorker, Speaker } from './corker.ts'
 import { Reader, type Messages } from './reader.ts'
 import type { WebsocketReceive } from './scope.ts'
 
@@ -47,7 +46,8 @@ const protocolErrors: Readonly<Record<string, number>> = {
  * The `ws` of the package, which reads, shakes hands and closes; it writes what is not said in a turn's batch: control frames,
  * what is compressed, and what is large.
  */
-export class OpenSocket extends WebSocket implements Corked, Messages {
+export class OpenSocket extends WebSocket implements Speaker, Messages {
+  spoke = -1
   #raw: Socket | undefined
   #limits: SocketLimits | undefined
   #events: SocketEvents | undefined
@@ -57,8 +57,6 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
   #corked: 'handshake' | 'close' | undefined = 'handshake'
   /** What was said in this turn. */
   #batch: Batch | undefined
-  /** The last one in which something was. */
-  #turn = -1
   /** What waited when it began, in bytes. */
   #waiting = 0
   /** The code and the reason that the gateway closed with, where it was the gateway. */
@@ -191,10 +189,7 @@ export class OpenSocket extends WebSocket implements Corked, Messages {
 
   #add(corker: BatchCorker, data: string | Uint8Array): void {
     const before = this.#batch ?? corker.start
-    if (!this.#batch) {
-      corker.hold(this, this.#turn)
-      this.#turn = corker.turn
-    }
+    if (!this.#batch) corker.hold(this)
     corker.messages++
     this.#batch = typeof data === 'string' ? before.withText(data) : before.withBytes(data)
   }

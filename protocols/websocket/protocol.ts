@@ -20,7 +20,7 @@ export const websocket: ProtocolDefinition<WebsocketProtocol, WebsocketOptions> 
     options: [
       { name: 'wait', value: 'milliseconds', description: 'how long to wait for each further message (default 500)' },
     ],
-    example: 'signalbox send websocket /chat/ hello',
+    example: 'npx signalbox send websocket /chat/ hello',
   },
   sampleScope(address) {
     const target = address.startsWith('/') ? requestTarget(address, '') : undefined

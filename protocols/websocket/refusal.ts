@@ -8,6 +8,7 @@ export class Refusal {
   /** Name and value in turn. */
   readonly #headers: readonly string[]
   #begun = false
+  #drained: Promise<void> | undefined
 
   constructor(socket: Duplex, status: number, headers: readonly string[]) {
     this.#socket = socket
@@ -24,9 +25,21 @@ export class Refusal {
     const start = this.#begun ? [] : [head(this.#status, [...this.#headers, 'connection', 'close'])]
     this.#begun = true
     if (this.#socket.write(Buffer.concat([...start, bytes]))) return undefined
+    return (this.#drained ??= this.#wait())
+  }
+
+  /** Until the peer has taken what waits, or is gone. */
+  #wait(): Promise<void> {
+    const socket = this.#socket
     return new Promise((resolve) => {
-      this.#socket.once('drain', () => resolve())
-      this.#socket.once('close', () => resolve())
+      const go = () => {
+        socket.off('drain', go)
+        socket.off('close', go)
+        this.#drained = undefined
+        resolve()
+      }
+      socket.on('drain', go)
+      socket.on('close', go)
     })
   }
 }

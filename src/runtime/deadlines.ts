@@ -54,16 +54,17 @@ export class Deadlines {
     return setTimeout(() => this.#look(), Math.min(longest, Math.max(shortest, Math.ceil(milliseconds))))
   }
 
+  /** The timer is over, and keeps its place until all that is late is told: what begins meanwhile is due after the rest. */
   #look(): void {
-    this.#timer = undefined
     const now = performance.now()
-    for (let next = this.#begun.first; next; next = this.#begun.first) {
-      if (next.due > now) {
-        this.#timer ??= this.#wait(next.due - now)
-        return
+    try {
+      for (let next = this.#begun.first; next && next.due <= now; next = this.#begun.first) {
+        this.#begun.delete(next)
+        next.late()
       }
-      this.#begun.delete(next)
-      next.late()
+    } finally {
+      const { first } = this.#begun
+      this.#timer = first && this.#wait(first.due - now)
     }
   }
 }

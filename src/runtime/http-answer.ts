@@ -24,18 +24,27 @@ export function answer(response: ServerResponse, status: number, text: string = 
  * stopped sending or `lingerTime` has passed: closed at once, its kernel would throw the answer away (RFC 9112 9.6).
  */
 export function answerAndClose(request: IncomingMessage, response: ServerResponse, status: number): void {
-  if (response.headersSent) {
-    response.destroy()
-    return
-  }
+  if (response.headersSent) return cutResponse(response)
   const body = `${STATUS_CODES[status]}\n`
   response.writeHead(status, [...plainHeaders(status, body), 'connection', 'close'])
   if (request.readableEnded) return endTogether(response, body)
   response.write(body)
-  const timer = setTimeout(() => response.destroy(), lingerTime)
-  response.once('close', () => clearTimeout(timer))
+  // Behind the answer to another request it cannot be read yet.
+  if (response.socket) linger(response)
+  else response.once('socket', () => linger(response))
   request.once('end', () => response.end())
   request.resume()
+}
+
+function linger(response: ServerResponse): void {
+  const timer = setTimeout(() => response.destroy(), lingerTime)
+  response.once('close', () => clearTimeout(timer))
+}
+
+/** Ends a response in the middle, and its connection: where others go out before it, when they are out. */
+export function cutResponse(response: ServerResponse): void {
+  if (!response.socket) response.once('socket', (turn) => turn.destroy())
+  response.destroy()
 }
 
 /** Answers bytes that are no request, or that come too slowly, where Node has given up on the connection. */

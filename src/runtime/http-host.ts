@@ -8,7 +8,7 @@ import type { Log } from '../asgi/context.ts'
 import { Chain } from './chain.ts'
 import { endNow } from './end-together.ts'
 import { SignalboxError } from './errors.ts'
-import { answer, answerBrokenRequest, endUpgrade } from './http-answer.ts'
+import { answer, answerBrokenRequest, cutResponse, endUpgrade } from './http-answer.ts'
 import { endpointsOf } from './http-message.ts'
 import { createHttpServer, listenProblem, type HttpHostOptions, type HttpServer } from './http-server.ts'
 import { IdleConnections } from './idle-connections.ts'
@@ -64,7 +64,7 @@ class NodeHttpHost implements ListeningHttpHost {
     this.#keepAliveTimeout = options.keepAliveTimeout ?? 15_000
     this.#log = log
     this.secure = options.tls !== undefined
-    this.server = createHttpServer(options, base, (request) => this.#upgradeHandler(request) !== undefined)
+    this.server = createHttpServer(options, base, (request) => this.#isUpgrade(request))
     this.#listenTo(this.server)
   }
 
@@ -138,36 +138,36 @@ class NodeHttpHost implements ListeningHttpHost {
       // RFC 9110 10.1.1: who is refused must not send the body first.
       if (!response.headersSent && !response.destroyed) response.writeContinue()
     })
+    // Node would answer it by itself, and nobody would know of it.
+    server.on('checkExpectation', (request, response) => this.#request(request, response, refuseExpectation))
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
-    server.on('connect', (_request, socket) => {
-      socket.on('error', ignore) // as for an upgrade
-      endUpgrade(socket, 405)
-    })
-    server.on('clientError', (error, socket) => {
-      endNow()
-      if (this.#answering(socket)) socket.destroy()
-      else answerBrokenRequest(error, socket)
-    })
+    server.on('connect', (_request, socket) => refuseConnect(socket))
+    server.on('clientError', (error, socket) => this.#brokenRequest(error, socket))
     server.on('error', (error) => {
       // What keeps it from listening is said by whoever listens.
       if (server.listening) this.#log?.error({ err: error }, `${this.url} reports an error`)
     })
   }
 
-  #request(request: IncomingMessage, response: PeerResponse): void {
+  #request(request: IncomingMessage, response: PeerResponse, own?: RequestHandler): void {
     const peer = known(request.socket)
     const endpoints = (peer.endpoints ??= this.#firstAsked(request.socket))
+    if (peer.newest) {
+      // RFC 9112 9.6: the connection is to be closed after that one, and this one with it.
+      if (!peer.newest.shouldKeepAlive) return
+      peer.newest.next = response
+    }
     peer.newest = response
     response.peer = peer
     response._keepAliveTimeout = this.#keepAliveTimeout
-    if (this.#closed) response.shouldKeepAlive = false
-    const handler = this.#handler(this.#requests, request) ?? this.#otherRequests
+    if (this.#closed || peer.last || isFaulty(request)) response.shouldKeepAlive = false
+    const handler = own ?? this.#handler(this.#requests, request) ?? this.#otherRequests
     if (!handler) return answer(response, 404)
     try {
       handler(request, response, endpoints)
     } catch (error) {
       this.#log?.error({ err: error }, 'a protocol failed on a request')
-      if (response.headersSent) response.destroy()
+      if (response.headersSent) cutResponse(response)
       else answer(response, 500)
     }
   }
@@ -181,10 +181,7 @@ class NodeHttpHost implements ListeningHttpHost {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listener away: without another one a reset would end the process.
     socket.on('error', ignore)
-    // What was asked for before is answered before.
-    const peer = known(socket)
-    if (peer.endpoints) endNow()
-    peer.upgraded = true
+    known(socket).upgraded = true
     const handler = this.#upgradeHandler(request)
     if (!handler || this.#closed) return endUpgrade(socket, 503)
     try {
@@ -193,6 +190,14 @@ class NodeHttpHost implements ListeningHttpHost {
       this.#log?.error({ err: error }, 'a protocol failed on an upgrade')
       endUpgrade(socket, 500)
     }
+  }
+
+  /** What was asked for before is answered before: where it is not yet, this one is a plain request too (RFC 9110 7.8). */
+  #isUpgrade(request: IncomingMessage): boolean {
+    const peer = known(request.socket)
+    // Node drops what came in one piece with an upgrade that it does not make: who sends without waiting is not to wait for that.
+    if (!isSaid(peer)) peer.last = true
+    return !peer.last && this.#upgradeHandler(request) !== undefined
   }
 
   /** Only a proper WebSocket handshake is one; whatever else asks for an upgrade is served as a plain request (RFC 9110 7.8). */
@@ -210,12 +215,21 @@ class NodeHttpHost implements ListeningHttpHost {
     return handlers.get(query === -1 ? url : url.slice(0, query))
   }
 
-  /** True while an answer is on its way there: another one in the middle of it would be taken for a part of it. */
-  #answering(socket: PeerSocket): boolean {
-    const response = socket[peerOf]?.newest
-    if (!response || response.writableFinished) return false
-    // A response without a socket waits for the one before it.
-    return response.socket !== socket || response.headersSent
+  /** What came is no request, or came too slowly. Its answer goes out behind those to the requests before it. */
+  #brokenRequest(error: unknown, socket: PeerSocket): void {
+    endNow()
+    const peer = socket[peerOf]
+    const newest = peer?.newest
+    const refuse = () => answerBrokenRequest(error, socket)
+    if (!newest || newest.writableFinished) return refuse()
+    // The parser reports every further chunk.
+    if (peer.broken) return
+    peer.broken = true
+    if (newest.req.complete || newest.writableEnded) newest.once('close', refuse)
+    // It is the body of that one: in the middle of its answer another one would be taken for a part of it.
+    else if (newest.headersSent) cutResponse(newest)
+    else if (newest.socket) refuse()
+    else newest.once('socket', refuse)
   }
 }
 
@@ -238,6 +252,34 @@ function tracker(peers: Chain<Peer>): (socket: PeerSocket) => void {
 /** Of a socket that the server has told of: every one that it gives away later. */
 function known({ [peerOf]: peer }: PeerSocket): Peer {
   return peer as Peer
+}
+
+/** RFC 9110 9.3.6: this is no proxy. */
+function refuseConnect(socket: PeerSocket): void {
+  socket.on('error', ignore) // as for an upgrade
+  const { newest } = known(socket)
+  if (!newest || isSaid(known(socket))) return endUpgrade(socket, 405)
+  newest.once('close', () => socket.writable && endUpgrade(socket, 405))
+  // Node has let go of the socket, and looks after the answers before this one no more.
+  socket.on('drain', () => socket._httpMessage?.emit('drain'))
+  socket.on('timeout', () => socket.destroy())
+  socket.on('end', () => socket.destroy())
+  socket.resume()
+}
+
+/** RFC 9110 10.1.1. */
+const refuseExpectation: RequestHandler = (_request, response) => answer(response, 417)
+
+/** RFC 9112 6.1: in HTTP/1.0 nobody can be sure where such a body ends. */
+function isFaulty({ httpVersionMinor, headers }: IncomingMessage): boolean {
+  return httpVersionMinor === 0 && headers['transfer-encoding'] !== undefined
+}
+
+/** All that was asked for is answered, as far as the server can say it: what is written now goes out behind it. */
+function isSaid({ newest }: Peer): boolean {
+  if (!newest) return true
+  endNow()
+  return newest.writableFinished || (newest.writableEnded && newest.socket !== null)
 }
 
 /** A request is under way: one that was answered, and whose body does not come to its end, is not. */

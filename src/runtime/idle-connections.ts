@@ -29,15 +29,18 @@ export class IdleConnections {
     for (const peer of this.#connections()) {
       const { socket } = peer
       if (!peer.endpoints || peer.upgraded || !(socket instanceof Socket)) continue
-      // Also the head of a request that comes slowly is something.
-      if (isAnswering(peer) || peer.bytesRead !== socket.bytesRead) {
-        peer.bytesRead = socket.bytesRead
+      // Also the head of a request that comes slowly is something, and what the peer takes of its answers.
+      const moved = socket.bytesRead - socket.writableLength
+      if (isAnswering(peer) || peer.moved !== moved) {
+        peer.moved = moved
         peer.idleLooks = 0
       } else if (++peer.idleLooks >= this.#looks) socket.destroy()
     }
   }
 }
 
-function isAnswering({ newest }: Peer): boolean {
-  return newest !== undefined && !newest.writableFinished
+function isAnswering({ newest, socket: { _httpMessage: answer } }: Peer): boolean {
+  if (newest === undefined || newest.writableFinished) return false
+  // The one whose turn it is waits for its peer alone when all of it is said. Whoever watches it cuts a peer that takes none of it.
+  return !answer?.writableEnded || answer.watcher !== undefined
 }

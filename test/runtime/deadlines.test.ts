@@ -58,6 +58,33 @@ describe('deadlines', () => {
     expect([times, deadlines.size]).toEqual([3, 0])
   })
 
+  test('that begin when another is told do not hold up those that began before', () => {
+    const deadlines = new Deadlines(100)
+    const late: number[] = []
+    const again: Deadline = new Deadline(() => deadlines.begin(again))
+    deadlines.begin(again)
+    jest.advanceTimersByTime(10)
+    deadlines.begin(new Deadline(() => late.push(performance.now())))
+    const due = performance.now() + 100
+    jest.advanceTimersByTime(1000)
+    expect(late).toEqual([due])
+    deadlines.end(again)
+  })
+
+  test('one that throws holds up none of the others', () => {
+    const deadlines = new Deadlines(100)
+    const late: string[] = []
+    deadlines.begin(
+      new Deadline(() => {
+        throw new Error('of a test')
+      }),
+    )
+    deadlines.begin(new Deadline(() => void late.push('second')))
+    expect(() => jest.advanceTimersByTime(100)).toThrow('of a test')
+    jest.advanceTimersByTime(100)
+    expect([late, deadlines.size]).toEqual([['second'], 0])
+  })
+
   test('that end when another is told are not told', () => {
     const deadlines = new Deadlines(100)
     const late: string[] = []

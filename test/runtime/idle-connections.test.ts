@@ -63,6 +63,30 @@ test('a connection is not idle while it waits for its answer, and is when the an
   idle.stop()
 })
 
+test('a peer that takes none of its answers is cut, unless somebody watches the one whose turn it is', () => {
+  const { idle, open } = watched(8000)
+  const newest = { writableFinished: false } as PeerResponse
+  const turns = [
+    { writableEnded: true },
+    { writableEnded: true },
+    { writableEnded: true, watcher: {} },
+    { writableEnded: false },
+  ]
+  const opened = turns.map((turn) => {
+    const { socket } = open({ newest })
+    Object.assign(socket, { _httpMessage: turn })
+    return socket
+  })
+  let waiting = 1000
+  Object.defineProperty(opened[1], 'writableLength', { get: () => waiting })
+  for (let taken = 0; taken < 10; taken++) {
+    jest.advanceTimersByTime(7000)
+    waiting -= 10
+  }
+  expect(opened.map(({ destroyed }) => destroyed)).toEqual([true, false, false, false])
+  idle.stop()
+})
+
 test('one that never asked, and one that a protocol has taken over, are not its business', () => {
   const { idle, open } = watched(1000)
   const sockets = [open({ endpoints: undefined }).socket, open({ upgraded: true }).socket]

@@ -25,7 +25,7 @@ test('everything has a default, closed to the outside', () => {
     bareNewlines: 'reject',
     dedupe: true,
     dedupeWindow: 86_400_000,
-    relayAttempts: 4,
+    relayAttempts: 60,
     relayBackoff: 2000,
     replies: { limit: 10, window: 10_800_000 },
   })

@@ -220,6 +220,24 @@ test('a whole pipelined batch is answered in order', async () => {
   client.end()
 })
 
+test.each([
+  ['plain', 'one'],
+  ['with a line that begins with a dot', '..one'],
+  ['without a line', ''],
+])('messages that come whole, in one segment, are taken one after the other: %s', async (_name, line) => {
+  const { router, received } = recorder()
+  await using served = await serve(router)
+  const client = await served.connect()
+  await client.command('EHLO me')
+  const transaction = 'MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@support.org>\r\nDATA\r\n'
+  const message = `${transaction}Subject: again\r\n\r\n${line}\r\n.\r\n`
+  await client.write(`${message.repeat(4)}QUIT\r\n`)
+  const codes: string[] = []
+  while (codes.at(-1) !== '221') codes.push((await client.reply()).slice(0, 3))
+  expect(codes).toEqual([...Array.from({ length: 4 }, () => ['250', '250', '354', '250']).flat(), '221'])
+  expect(received).toHaveLength(4)
+})
+
 test('a rule that raises is a temporary failure, not a hanging session', async () => {
   const { app } = recorder()
   const broken = Object.assign(app.bind(undefined), {

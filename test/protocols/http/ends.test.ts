@@ -1,9 +1,12 @@
 /** What the peer gets when an application ends in each of the ways that it can. */
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { expect, test } from '@jest/globals'
 import type { HttpProtocol, HttpScope } from '../../../protocols/http/scope.ts'
 import type { Send } from '../../../src/asgi/protocol.ts'
 import { SignalboxError, hasCode, reason } from '../../../src/runtime/errors.ts'
 import { silentLog } from '../../../src/runtime/log.ts'
+import { Tallies } from '../../../src/runtime/tally.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { serveHttp, text, type HttpApplication } from './support.ts'
 
@@ -59,6 +62,32 @@ test('an application that raises in the middle of its body: the connection is cu
     throw new Error('in the middle')
   })
   expect(answer).toMatch(/half\r\n$/)
+})
+
+test.each([
+  ['a request that is answered is one event, also for an application that stays until the end', get, 1],
+  [
+    'one whose peer leaves before the answer is one more',
+    'POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 9\r\n\r\nhalf',
+    2,
+  ],
+])('%s', async (_, request, events) => {
+  const tallies = new Tallies()
+  const application: HttpApplication = async (scope, receive, send, context) => {
+    for (;;) {
+      const event = await receive()
+      if (event.type === 'http.disconnect') return
+      if (!event.moreBody) await text('complete')(scope, receive, send, context)
+      else client.socket.destroy()
+    }
+  }
+  await using server = await serveHttp(application, {}, { accounts: { tallies, logEvents: false } })
+  const client = await RawClient.connect(server.url)
+  client.send(request)
+  if (events === 1) await client.until(/complete/)
+  else await client.closed
+  await server.test.idle()
+  expect(Array.from(tallies, ([, , counts]) => [counts.events, counts.handled])).toEqual([[events, events]])
 })
 
 test('an application that raises after a complete response: the response stands, and the connection goes on', async () => {
@@ -332,3 +361,23 @@ function newLog() {
   })
   return { log, logged }
 }
+
+test('a peer that breaks off while its requests are not read, for all the answers that wait behind a quiet one, ends them all', async () => {
+  const application: HttpApplication = async (scope, _receive, send, { signal }) => {
+    await send(start)
+    if (scope.path !== '/quiet') return await send({ type: 'http.response.body', body: 'x'.repeat(200_000) })
+    await send({ type: 'http.response.body', body: 'quiet', moreBody: true })
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+  }
+  await using server = await serveHttp(application, { sendTimeout: '100ms' })
+  const accepted = once(server.test.services.httpHost().server, 'connection') as Promise<[Socket]>
+  const client = await RawClient.connect(server.url)
+  const [socket] = await accepted
+  client.send('GET /quiet HTTP/1.1\r\nHost: x\r\n\r\nGET /large HTTP/1.1\r\nHost: x\r\n\r\n')
+  await client.until(/quiet/)
+  client.send(get)
+  while (!socket.isPaused()) await new Promise(setImmediate)
+  client.reset()
+  await server.test.idle()
+  expect(server.listener.connections).toBe(0)
+})

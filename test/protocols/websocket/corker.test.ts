@@ -3,25 +3,22 @@ import { once } from 'node:events'
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { WebSocket } from 'ws'
-import { BatchCorker } from '../../../protocols/websocket/corker.ts'
+import { BatchCorker, type Speaker } from '../../../protocols/websocket/corker.ts'
 import { serveWebsocket, type WebsocketApplication } from './support.ts'
 
 /** A socket that notes how many messages each of its writes has. */
-class Speaker {
+class Socket implements Speaker {
+  spoke = -1
   readonly writes: number[] = []
   readonly #corker: BatchCorker
   #unwritten = 0
-  #spoke = -1
 
   constructor(corker: BatchCorker) {
     this.#corker = corker
   }
 
   say(): void {
-    if (this.#unwritten === 0) {
-      this.#corker.hold(this, this.#spoke)
-      this.#spoke = this.#corker.turn
-    }
+    if (this.#unwritten === 0) this.#corker.hold(this)
     this.#corker.messages++
     this.#unwritten++
   }
@@ -34,20 +31,20 @@ class Speaker {
 
 const turnEnds = () => new Promise(setImmediate)
 
-function speakers(count: number): readonly Speaker[] {
+function socketsOf(count: number): readonly Socket[] {
   const corker = new BatchCorker()
-  return Array.from({ length: count }, () => new Speaker(corker))
+  return Array.from({ length: count }, () => new Socket(corker))
 }
 
 /** Every one of them says so many messages, the first ones of all before the second ones. */
-function speak(all: readonly Speaker[], messages: number): void {
-  for (let message = 0; message < messages; message++) for (const speaker of all) speaker.say()
+function speak(all: readonly Socket[], messages: number): void {
+  for (let message = 0; message < messages; message++) for (const socket of all) socket.say()
 }
 
-const written = (all: readonly Speaker[]) => all.filter(({ writes }) => writes.length > 0).length
+const written = (all: readonly Socket[]) => all.filter(({ writes }) => writes.length > 0).length
 
 test('many sockets that say one thing a turn are written in lots, the first before the last has spoken', async () => {
-  const all = speakers(200)
+  const all = socketsOf(200)
   speak(all, 1)
   // Nobody knows yet how much they say.
   expect(written(all)).toBe(0)
@@ -61,7 +58,7 @@ test('many sockets that say one thing a turn are written in lots, the first befo
 })
 
 test('few sockets are written when the turn is over, whatever they say', async () => {
-  const all = speakers(64)
+  const all = socketsOf(64)
   for (let turn = 0; turn < 3; turn++) {
     speak(all, 1)
     expect(all.every(({ writes }) => writes.length === turn)).toBe(true)
@@ -70,7 +67,7 @@ test('few sockets are written when the turn is over, whatever they say', async (
 })
 
 test('sockets that say much a turn are written once a turn', async () => {
-  const all = speakers(200)
+  const all = socketsOf(200)
   for (let turn = 0; turn < 3; turn++) {
     speak(all, 8)
     await turnEnds()
@@ -79,7 +76,7 @@ test('sockets that say much a turn are written once a turn', async () => {
 })
 
 test('when sockets that said little begin to say much, only the first message of the turn is written by itself', async () => {
-  const all = speakers(200)
+  const all = socketsOf(200)
   speak(all, 1)
   await turnEnds()
   for (const { writes } of all) writes.pop()

@@ -1,7 +1,9 @@
 /** Every way in which a handshake can end without a WebSocket. */
 import { once } from 'node:events'
+import { Duplex } from 'node:stream'
 import { expect, test } from '@jest/globals'
 import { WebSocket } from 'ws'
+import { Refusal } from '../../../protocols/websocket/refusal.ts'
 import type { WebsocketProtocol } from '../../../protocols/websocket/scope.ts'
 import { SignalboxError, hasCode, reason } from '../../../src/runtime/errors.ts'
 import { RawClient } from '../../support/raw-client.ts'
@@ -60,6 +62,25 @@ test('a refusal may come in parts', async () => {
   const answer = await refused(server.url)
   expect(answer).toMatchObject({ status: 503, body: 'not now' })
   expect(answer.headers).toMatchObject({ 'retry-after': '5', connection: 'close' })
+})
+
+test('a refusal of many parts that wait for the peer leaves no listener of theirs behind, and is over when the peer leaves', async () => {
+  let isStuck = false
+  const write = (_bytes: unknown, _encoding: unknown, done: () => void) => void (isStuck || setImmediate(done))
+  const socket = new Duplex({ write, read: () => undefined, writableHighWaterMark: 1 })
+  const listeners = () => ['drain', 'close'].map((name) => socket.listenerCount(name))
+  const before = listeners()
+  const refusal = new Refusal(socket, 401, [])
+  for (let part = 0; part < 20; part++) {
+    const written = Promise.all([refusal.write('part', true), refusal.write('of it', true)])
+    expect(listeners()).toEqual(before.map((count) => count + 1))
+    await written
+  }
+  expect(listeners()).toEqual(before)
+  isStuck = true
+  const written = refusal.write('unread', true)
+  socket.destroy()
+  await written
 })
 
 test('an application that raises before it accepts: 500 without details', async () => {
