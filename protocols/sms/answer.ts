@@ -29,6 +29,9 @@ export function sentence(status: number, text: string, headers: Readonly<Record<
   return { status, headers: [...plain, ...Object.entries(headers).flat()], body: `${text}\n` }
 }
 
+/** For what is no fault of the sender's: Twilio asks its fallback URL then, or comes again. */
+export const askAgain = sentence(503, 'The gateway cannot take it now.', { 'retry-after': '1' })
+
 export function write(response: ServerResponse, { status, headers, body }: Answer): void {
   if (response.headersSent || response.destroyed) return
   if (status === 204) {

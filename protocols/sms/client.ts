@@ -18,7 +18,7 @@ export const client: Client = {
     if (!from || body === undefined) {
       throw new SignalboxError(
         'bad_address',
-        'expected a number and a text: signalbox send sms +14155550100 "TEMP kitchen"',
+        'expected a number and a text: npx signalbox send sms +14155550100 "TEMP kitchen"',
       )
     }
     const { path, provider } = target.options as SmsOptions // parsed by this protocol's own schema

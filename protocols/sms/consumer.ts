@@ -2,6 +2,7 @@
 import type { Async, Kind, Sync } from '../../src/asgi/sync.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { blocking } from '../../src/runtime/blocking.ts'
+import { serves, type Serves } from '../../src/runtime/serves.ts'
 import type { SmsMessage, SmsProtocol, SmsStatus } from './scope.ts'
 
 /** What goes with a text. */
@@ -21,14 +22,15 @@ export interface SmsExtras {
  * }
  */
 export class SmsConsumer<K extends Kind = Async> extends Consumer<SmsProtocol, K> {
+  static override readonly [serves]: Serves = { protocols: ['sms'], methods: ['message', 'status'] }
   protected get lastEvent(): string {
     return this.scope.kind === 'status' ? 'sms.status' : 'sms.message'
   }
 
-  /** A text came in. Look at `sms.consent` before anything is made of it: it is not empty when the text is STOP or START. */
+  /** A text came in; one that a class has no such method for has failed. Look at `sms.consent` before anything is made of it: it is not empty when the text is STOP or START. */
   message(_sms: SmsMessage): void | Promise<void> {}
 
-  /** News of a text that was sent. */
+  /** News of a text that was sent; a class need not have it. */
   status(_status: SmsStatus): void | Promise<void> {}
 
   /** Answers the message; several replies become several texts, in order. At most 1600 characters each. */
@@ -42,6 +44,7 @@ export class SmsConsumer<K extends Kind = Async> extends Consumer<SmsProtocol, K
   }
 
   'sms.message'(event: SmsMessage): void | Promise<void> {
+    if (this.message === SmsConsumer.prototype.message) return this.missed(event, 'message(sms)')
     return this.message(event)
   }
 

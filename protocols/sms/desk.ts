@@ -1,9 +1,8 @@
 /** Where signed requests arrive: recognises what was there before, and opens a scope for what was not. */
 import type { ServerResponse } from 'node:http'
-import type { Endpoints } from '../../src/asgi/adapter.ts'
-import type { Log } from '../../src/asgi/context.ts'
+import type { Endpoints, Services } from '../../src/asgi/adapter.ts'
 import { reason } from '../../src/runtime/errors.ts'
-import { SharedAnswer, nothingToSay, sentence, write } from './answer.ts'
+import { SharedAnswer, askAgain, nothingToSay, sentence, write } from './answer.ts'
 import { type Consent, type ConsentStore, consentOf } from './consent.ts'
 import { Duplicates } from './duplicates.ts'
 import type { Parameters } from './form.ts'
@@ -11,11 +10,12 @@ import type { Arrival, Handling } from './handling.ts'
 import { type MessageParameters, readMessage, readStatus, scopeOf } from './message.ts'
 import type { SmsOptions } from './options.ts'
 import type { Outbound } from './outbound.ts'
+import type { SmsProtocol } from './scope.ts'
 import { optedOut } from './twilio-carrier.ts'
 
 export interface DeskParts {
   readonly options: Pick<SmsOptions, 'dedupeWindow'>
-  readonly log: Log
+  readonly services: Pick<Services<SmsProtocol>, 'log' | 'refused'>
   readonly consent: ConsentStore
   readonly outbound: Outbound
   readonly handling: Handling
@@ -92,7 +92,7 @@ export class Desk {
     const before = this.#progress.get(messageSid) ?? 0
     const step = steps[status]
     if (step !== undefined && step <= before) {
-      this.#parts.log.debug({ messageSid, status }, 'a status report came too late to be news')
+      this.#parts.services.log.debug({ messageSid, status }, 'a status report came too late to be news')
       return write(response, nothingToSay)
     }
     const answer = new SharedAnswer()
@@ -118,9 +118,11 @@ export class Desk {
     try {
       work()
     } catch (error) {
-      this.#parts.log.error({ err: error }, 'a request of Twilio could not be handled')
+      const { services } = this.#parts
+      services.log.error({ err: error }, 'a request of Twilio could not be handled')
+      services.refused(503)
       forget()
-      answer.settle(sentence(500, 'The gateway failed.'))
+      answer.settle(askAgain)
     }
   }
 

@@ -44,6 +44,7 @@ export class Exchange implements Transport<SmsProtocol>, Linked<Exchange> {
   #handled = false
   #spoke = false
   readonly #deadline = new Deadline(() => this.#expire())
+  isReported = false
   /** The earlier deadline is over. */
   #late = false
 
@@ -90,6 +91,7 @@ export class Exchange implements Transport<SmsProtocol>, Linked<Exchange> {
     const waiting = !this.#answered
     this.#answered = true
     this.#replies = []
+    this.isReported = true
     this.#options.failed(this.connection.scope, error, waiting)
   }
 

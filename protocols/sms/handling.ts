@@ -6,7 +6,7 @@ import { Chain } from '../../src/runtime/chain.ts'
 import { Deadlines } from '../../src/runtime/deadlines.ts'
 import { SignalboxError, hasCode, isTemporary, reason } from '../../src/runtime/errors.ts'
 import { Said } from '../../src/runtime/said.ts'
-import { SharedAnswer, messages, nothingToSay, sentence } from './answer.ts'
+import { SharedAnswer, askAgain, messages, nothingToSay, sentence } from './answer.ts'
 import { Exchange, type ExchangeOptions, type Shared } from './exchange.ts'
 import type { NewScope } from './message.ts'
 import type { Outbound } from './outbound.ts'
@@ -119,7 +119,7 @@ export class Handling {
         // It repeats only where the operator has asked it to (`#rc` and `#rp` in the URL), so the event is kept in any case.
         if (waiting) {
           forget()
-          answer.settle(negative(error))
+          this.#refuse(answer, error)
         }
         services.failed(opened, event, error)
       },
@@ -139,7 +139,7 @@ export class Handling {
     } catch (error) {
       services.log.error({ err: error }, `a request of Twilio could not be stored: ${reason(error)}`)
       forget()
-      answer.settle(negative(error))
+      this.#refuse(answer, error)
     }
   }
 
@@ -150,11 +150,12 @@ export class Handling {
     exchange.begin(connection)
     return connection
   }
+
+  #refuse(answer: SharedAnswer, error: unknown): void {
+    if (!isTemporary(error)) return answer.settle(sentence(500, 'The application failed.'))
+    this.#parts.services.refused(503)
+    answer.settle(askAgain)
+  }
 }
 
 const positive = ({ type }: Event) => (type === 'sms.status' ? nothingToSay : messages([]))
-
-function negative(error: unknown) {
-  if (!isTemporary(error)) return sentence(500, 'The application failed.')
-  return sentence(503, 'The gateway has too much to do.', { 'retry-after': '1' })
-}

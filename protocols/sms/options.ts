@@ -57,10 +57,12 @@ const twilio = z.strictObject({
     .optional()
     .transform((value) => value || undefined)
     .meta({ description: 'Where the REST interface is, for a stand-in. Default: where the twilio package says.' }),
-  attempts: count(1, 10).default(4).meta({ description: 'How often a send is tried on 429, 5xx and network errors.' }),
-  backoff: duration()
-    .prefault('500ms')
-    .meta({ description: 'The wait before the second attempt; it doubles for each further one.' }),
+  attempts: count(1, 1000)
+    .default(12)
+    .meta({ description: 'How often a send is tried on 429, 5xx and network errors.' }),
+  backoff: duration().prefault('1s').meta({
+    description: 'The wait before the second attempt; it doubles for each further one, up to journal.maxBackoff.',
+  }),
 })
 
 export const smsOptions = z.strictObject({

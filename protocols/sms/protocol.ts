@@ -21,7 +21,7 @@ export const sms: ProtocolDefinition<SmsProtocol, SmsOptions> = {
       { name: 'to', value: 'number', description: 'the number it is sent to (default +15005550006)' },
       { name: 'media', value: 'url', description: 'a picture that goes with it' },
     ],
-    example: 'signalbox send sms +14155550100 "TEMP kitchen"',
+    example: 'npx signalbox send sms +14155550100 "TEMP kitchen"',
   },
   sampleScope(address) {
     if (!/^[^\s\p{Cc}](?:[^\p{Cc}]{0,254}[^\s\p{Cc}])?$/u.test(address)) {

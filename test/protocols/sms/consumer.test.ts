@@ -119,7 +119,10 @@ test('the scopes of communicator and webhook have the same keys', async () => {
 })
 
 test('a consumer that wants nothing answers with nothing', async () => {
-  await using sms = await startSms(SmsConsumer.asApplication())
+  class Nothing extends SmsConsumer {
+    override message() {}
+  }
+  await using sms = await startSms(Nothing.asApplication())
   expect((await sms.post(message('a'))).body).toBe(twiml(''))
   expect((await sms.post(report('SM1', 'sent'), { path: '/sms/status' })).status).toBe(204)
 })

@@ -23,7 +23,7 @@ describe('when the application fails', () => {
   test('it has no room now: 503, and when to come again', async () => {
     await using sms = await startSms(() => Promise.reject(new SignalboxError('queue_full', 'a secret')))
     const answer = await sms.post(message('a'))
-    expect(answer).toMatchObject({ status: 503, body: 'The gateway has too much to do.\n' })
+    expect(answer).toMatchObject({ status: 503, body: 'The gateway cannot take it now.\n' })
     expect(sms.failed).toHaveLength(1)
   })
 

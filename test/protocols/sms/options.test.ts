@@ -11,7 +11,7 @@ test('all that need not be written has a default', () => {
   expect(parse({}).data).toEqual({
     path: '/sms',
     provider: {
-      twilio: { authToken: ['a secret token'], publicUrl: 'https://gateway.example.org', attempts: 4, backoff: 500 },
+      twilio: { authToken: ['a secret token'], publicUrl: 'https://gateway.example.org', attempts: 12, backoff: 1000 },
     },
     replyTimeout: 10_000,
     handlerTimeout: 60_000,

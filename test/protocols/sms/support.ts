@@ -50,8 +50,10 @@ export async function startSms(application: Application<SmsProtocol>, setup: Sms
   const options = smsOptions.parse({ provider: { twilio }, ...setup.options })
   const made = createServices(application, setup.services)
   const failures = new Mailbox<{ readonly event: Event; readonly error: unknown }>()
+  const refused: number[] = []
   const services = {
     ...made.services,
+    refused: (code: number) => void refused.push(code),
     failed: (...[scope, event, error]: Parameters<typeof made.services.failed>) => {
       made.services.failed(scope, event, error)
       failures.put({ event, error })
@@ -83,6 +85,8 @@ export async function startSms(application: Application<SmsProtocol>, setup: Sms
     listener,
     url,
     post,
+    /** The codes that were counted as refusals. */
+    refused,
     /** The next event that was given up. */
     failure: () => failures.take(),
     /** Posts, and hangs up when this resolves; the gateway has seen it then. */
