@@ -33,6 +33,11 @@ export interface Transport<P extends Protocol = Protocol> {
   send(event: P['send']): void | Promise<void>
   /** The application has ended. Called exactly once a scope, also after a disconnect. */
   end(outcome: Outcome): void
+  /**
+   * Whether what the application raised was handed on to `Services.failed` or to the journal, which log it: then its scope does
+   * not. Read after `end`.
+   */
+  readonly isReported?: boolean
   /** The mailbox has room again after `deliver` said false. */
   resume?(): void
 }

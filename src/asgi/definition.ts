@@ -18,6 +18,8 @@ export interface ProtocolDefinition<P extends Protocol = Protocol, Options = unk
   load(): Promise<{ readonly adapter: Adapter<P, Options> }>
   /** Loads the client of `signalbox send`. */
   loadClient(): Promise<{ readonly client: Client }>
+  /** Loads what shows a stored body to a person; left out: a body is shown as text where it is text. */
+  loadBodyReader?(): Promise<{ readonly readBody: ReadBody }>
   /** The command line of `signalbox send NAME`, e.g. `TOPIC MESSAGE [--qos N]`, and one example. */
   readonly sendUsage: SendUsage
   /** The scope that a peer at this address would get, for `signalbox explain NAME ADDRESS`; throws on a malformed address. */
@@ -27,6 +29,8 @@ export interface ProtocolDefinition<P extends Protocol = Protocol, Options = unk
   /** Why several processes cannot serve these options on one port, as a sentence that says what to write; undefined: they can. */
   refuseProcesses?(options: Options, shared: SharedByProcesses): string | undefined
 }
+/** A body as a person reads it: decoded, with what is no text named. */
+export type ReadBody = (body: Uint8Array) => Promise<string>
 /** What the processes of one gateway have in common. */
 export interface SharedByProcesses {
   /** The layer is on Redis. */

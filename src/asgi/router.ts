@@ -48,6 +48,8 @@ export interface Matcher {
   readonly sample?: string
   /** Something worth a warning that is not wrong, e.g. an unanchored expression with an address that it also matches. */
   readonly warning?: string
+  /** Why no address matches where no router has taken something off it before, and what was probably meant. */
+  readonly vain?: string
 }
 
 export interface Match {

@@ -1,5 +1,5 @@
 /** What handlers that block are lent for a scope: the same as asynchronous ones, but every call returns when it is done. */
-import type { ChannelLayer, GroupSendResult } from './channel-layer.ts'
+import type { ChannelLayer, GroupSendResult, Message } from './channel-layer.ts'
 import type { Context, Log } from './context.ts'
 import type { Event, Protocol } from './protocol.ts'
 
@@ -9,7 +9,12 @@ export type LayerMethod = 'send' | 'groupAdd' | 'groupDiscard' | 'groupSend' | '
 type Blocking<F> = F extends (...args: infer Args) => Promise<infer Result> ? (...args: Args) => Result : never
 
 /** The channel layer, blocking; see `ChannelLayer` for each method. */
-export type SyncLayer = { readonly [Name in LayerMethod]: Blocking<ChannelLayer[Name]> }
+export type SyncLayer = {
+  readonly [Name in Exclude<LayerMethod, 'send' | 'groupSend'>]: Blocking<ChannelLayer[Name]>
+} & {
+  send<M extends Message>(channel: string, message: M): void
+  groupSend<M extends Message>(group: string, message: M): GroupSendResult
+}
 
 /** Whether to go on. Looking at `aborted` now and then is what lets work stop in time: nothing interrupts blocking code. */
 export interface SyncSignal {

@@ -2,10 +2,11 @@
 import type { Application, Protocol } from '../asgi/protocol.ts'
 import type { SyncApplication, SyncConsumerClass } from '../asgi/sync.ts'
 import { isSyncConsumer } from '../runtime/blocking.ts'
+import { serving, servesOf } from '../runtime/serves.ts'
 import { placeOf } from './modules.ts'
 import { currentPool, type BridgePool } from './pool.ts'
 import { Seat } from './seat.ts'
-import { trail } from './trail.ts'
+import { onwards, trail } from './trail.ts'
 
 export interface SyncApplicationOptions {
   /** Default: the gateway's. */
@@ -28,8 +29,8 @@ export function syncApplication<P extends Protocol>(
   const place = placeOf(module, name)
   const isConsumer = isSyncConsumer(handler)
   const moveBytes = isConsumer && handler.moveBytes
-  return (scope, receive, send, context) =>
-    trail.run({ ...trail.getStore(), scope: scope.id }, async () => {
+  const application: Application<P> = (scope, receive, send, context) =>
+    trail.run(onwards(scope.id), async () => {
       const seat = new Seat({ pool: pool ?? currentPool(), place, moveBytes, scope, receive, send, context })
       try {
         await (isConsumer ? seat.serveEvents() : seat.hold())
@@ -37,4 +38,5 @@ export function syncApplication<P extends Protocol>(
         seat.close()
       }
     })
+  return serving(application, servesOf(handler))
 }

@@ -38,8 +38,8 @@ export function withScopeFromHere<P extends Protocol>(application: Application<P
   return withResolve(named, application)
 }
 
-/** Most scopes are opened on nobody's behalf, and then there is nothing to copy. */
-function onwards(scope: string): Trail {
+/** The trail from here on, in the name of a scope. Most scopes are opened on nobody's behalf, and then there is nothing to copy. */
+export function onwards(scope: string): Trail {
   const outer = trail.getStore()
   return outer ? { ...outer, scope } : { scope }
 }

@@ -13,7 +13,7 @@ export function defineCheck(command: Command, parts: Parts, run: Run): void {
     .option('--json', 'one JSON object instead of lines')
     .addHelpText(
       'after',
-      '\nExit code 0 when the gateway would start, 78 when not.\n\nExamples:\n  signalbox check\n  signalbox check config/gateway.yaml --json',
+      '\nExit code 0 when the gateway would start, 78 when not.\n\nExamples:\n  npx signalbox check\n  npx signalbox check config/gateway.yaml --json',
     )
     .action((config: string | undefined, options: { json?: true }) => run(check(parts, config, options)))
 }

@@ -23,11 +23,11 @@ export async function defineExplain(command: Command, parts: Parts, run: Run): P
         'Exit code 0 when a rule takes it, 1 when none does.',
         '',
         'Examples:',
-        '  signalbox explain http /chat/',
-        '  signalbox explain mqtt sensors/kitchen/temperature',
-        '  signalbox explain email bob@support.org',
-        '  signalbox explain sms +14155550100',
-        '  signalbox explain channel thumbnails',
+        '  npx signalbox explain http /chat/',
+        '  npx signalbox explain mqtt sensors/kitchen/temperature',
+        '  npx signalbox explain email bob@support.org',
+        '  npx signalbox explain sms +14155550100',
+        '  npx signalbox explain channel thumbnails',
       ].join('\n'),
     )
     .action((protocol: string, address: string, options: { config?: string }) => {
@@ -62,7 +62,7 @@ function addressed({ definitions }: Registry): readonly Addressed[] {
       silent: ({ workers }, address) =>
         workers.some(({ channel }) => channel === address)
           ? undefined
-          : `the gateway does not serve ${address}: it is not under workers, but left to \`signalbox worker ${address}\``,
+          : `the gateway does not serve ${address}: it is not under workers, but left to \`npx signalbox worker ${address}\``,
     },
   ]
 }

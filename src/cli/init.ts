@@ -48,7 +48,7 @@ export function defineInit(command: Command, parts: Parts, run: Run): void {
   command
     .description(`Writes a first ${files.map(([name]) => name).join(' and ')}. Overwrites nothing.`)
     .argument('[folder]', 'where (default: here)')
-    .addHelpText('after', '\nExamples:\n  signalbox init\n  signalbox init my-gateway')
+    .addHelpText('after', '\nExamples:\n  npx signalbox init\n  npx signalbox init my-gateway')
     .action((folder: string | undefined) => run(init(parts, folder ?? '')))
 }
 

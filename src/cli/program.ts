@@ -85,7 +85,7 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
     .showHelpAfterError('(--help tells more)')
     .addHelpText(
       'after',
-      '\nExit codes: 0 fine, 64 wrong usage, 78 mistakes in the YAML, 1 anything else.\n\nExamples:\n  signalbox serve\n  signalbox check config/gateway.yaml\n  signalbox explain email bob@support.org',
+      '\nExit codes: 0 fine, 64 wrong usage, 78 mistakes in the YAML, 1 anything else.\n\nExamples:\n  npx signalbox serve\n  npx signalbox check config/gateway.yaml\n  npx signalbox explain email bob@support.org',
     )
   // `help serve` names one as well.
   const named = new Set(arguments_)

@@ -18,7 +18,7 @@ const counted = (count: unknown, word: string): string => `${String(count)} ${wo
 export const group: Receiver = {
   kind: 'group',
   description: 'Sends a message to every member of a group, in every process.',
-  example: `signalbox group send chat '{"type":"chat.message","text":"hi"}'`,
+  example: `npx signalbox group send chat '{"type":"chat.message","text":"hi"}'`,
   async send(layer, name, message) {
     await layer.groupSend(name, message)
     // It is answered after the message: when this is here, that is there.
@@ -33,7 +33,7 @@ export const group: Receiver = {
 export const channel: Receiver = {
   kind: 'channel',
   description: 'Sends a message to a channel: a named one, which workers serve, or that of one scope.',
-  example: `signalbox channel send thumbnails '{"type":"image.resize","path":"a.png"}'`,
+  example: `npx signalbox channel send thumbnails '{"type":"image.resize","path":"a.png"}'`,
   async send(layer, name, message) {
     await layer.send(name, message)
     // That of one scope is published, as a group's messages are.

@@ -8,7 +8,7 @@ export function defineRoutes(command: Command, parts: Parts, run: Run): void {
   command
     .description('Shows which rule leads where, in the order in which they are asked, each with its line in the YAML.')
     .argument(configArgument, configHelp)
-    .addHelpText('after', '\nExamples:\n  signalbox routes\n  signalbox routes config/gateway.yaml')
+    .addHelpText('after', '\nExamples:\n  npx signalbox routes\n  npx signalbox routes config/gateway.yaml')
     .action((config: string | undefined) => run(routes(parts, config)))
 }
 

@@ -118,8 +118,9 @@ async function start(
   { log, journal, ...control }: Pick<GatewayParts, 'log' | 'journal' | 'left' | 'stop' | 'reload' | 'threads'>,
 ): Promise<Gateway> {
   const onDeadLetter = (letter: DeadLetter) => journal && buryMessage({ journal, log }, letter)
+  const began = performance.now()
   const layer = await openLayer(config.layer, { base: config.base, log, onDeadLetter })
-  const redis = await sharedRedis(config.layer, config.base)
+  const redis = await sharedRedis(config.layer, config.base, performance.now() - began)
   const { definitions } = await parts.loadRegistry()
   return await Gateway.start(config, { definitions, layer, redis, log, journal, ...control })
 }

@@ -5,7 +5,7 @@ import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
 export function defineSchema(command: Command, parts: Parts, run: Run): void {
   command
     .description('Prints the JSON Schema of the YAML, with which an editor completes and checks it.')
-    .addHelpText('after', '\nExample:\n  signalbox schema > config/gateway.schema.json')
+    .addHelpText('after', '\nExample:\n  npx signalbox schema > config/gateway.schema.json')
     .action(() => run(schema(parts)))
 }
 

@@ -1,8 +1,9 @@
 /** `signalbox send`: plays a client of any protocol against a running gateway. */
 import { Option, type Command } from 'commander'
+import type { ListenAddress } from '../asgi/adapter.ts'
 import type { ClientTarget, ProtocolDefinition } from '../asgi/definition.ts'
 import { hasCode } from '../runtime/errors.ts'
-import { timeout } from '../runtime/options.ts'
+import { addressText, timeout } from '../runtime/options.ts'
 import { configFile, configHelp, read, refuse } from './config-file.ts'
 import { explained } from './connection.ts'
 import { exitCodes, type ExitCode, type Parts, type Run } from './parts.ts'
@@ -80,6 +81,13 @@ async function sendOne(parts: Parts, definition: ProtocolDefinition, message: Me
   if (!settings) return refuse(parts, file, diagnostics)
   if (!(name in settings.listen)) {
     output.error(`${file}: nothing listens for ${name}, expected it under listen`)
+    return exitCodes.config
+  }
+  const own = (settings.listen[name] as { readonly address?: ListenAddress }).address
+  const address = own ?? settings.http.address
+  if (address.port === 0) {
+    const found = `listen.${own ? name : 'http'} takes any free port (${addressText(address)})`
+    output.error(`${file}: ${found}, and which one cannot be known here, expected a port of its own`)
     return exitCodes.config
   }
   const late = new AbortController()

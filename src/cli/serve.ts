@@ -21,15 +21,16 @@ export function defineServe(command: Command, parts: Parts, run: Run): void {
       'after',
       [
         '',
-        'Signals: SIGTERM and SIGINT let open scopes finish, for drainTimeout at most; a second one ends at once.',
+        'Signals: SIGTERM and SIGINT let open scopes finish. What is not done after drainTimeout (10s) is told to end, and cut',
+        'after closeTimeout (5s) more. A second signal ends at once.',
         'SIGHUP reads the YAML again, and the handlers that have changed: new scopes follow the new routing, open ones keep',
         'theirs. Other settings change with the next start. With a mistake in a file everything stays as it was.',
         'Exit code 0 when everything came to its own end, 1 when something had to be cut.',
         '',
         'Examples:',
-        '  signalbox serve',
-        '  signalbox serve config/gateway.yaml',
-        '  signalbox serve --processes 4',
+        '  npx signalbox serve',
+        '  npx signalbox serve config/gateway.yaml',
+        '  npx signalbox serve --processes 4',
       ].join('\n'),
     )
     .action((config: string | undefined, options: Options) => run(serve(parts, config, options)))

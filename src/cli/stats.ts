@@ -19,14 +19,14 @@ const answerTimeout = 10_000
 
 export function defineStats(command: Command, parts: Parts, run: Run): void {
   command
-    .description('Shows events, failures and connections of the gateway that runs on this YAML, by protocol and rule.')
+    .description('Shows events, failures, connections and drops of the gateway that runs on this YAML.')
     .argument(configArgument, configHelp)
     .option('-w, --watch', 'again and again, until Ctrl+C')
     .option('--interval <duration>', 'how often with --watch', '1s')
     .option('--json', 'one JSON object a line')
     .addHelpText(
       'after',
-      '\nNeeds the admin listener: admin: { address: 127.0.0.1:8100 } in the YAML.\n\nExamples:\n  signalbox stats\n  signalbox stats --watch',
+      '\nNeeds the admin listener: admin: { address: 127.0.0.1:8100 } in the YAML.\n\nExamples:\n  npx signalbox stats\n  npx signalbox stats --watch',
     )
     .action((config: string | undefined, options: Options) => run(stats(parts, config, options)))
 }
@@ -64,7 +64,7 @@ async function stats(parts: Parts, named: string | undefined, options: Options):
 
 const columns = ['protocol', 'rule', 'events', 'handled', 'failed', 'interrupted', 'waiting', 'dead'] as const
 
-/** Two lines on the whole, and a table; `new` is what came since the one before. */
+/** Three lines on the whole, and a table; `new` is what came since the one before. */
 function shown(now: Stats, before: Stats | undefined): string {
   const head = before ? [...columns, 'new'] : [...columns]
   const rows = now.rules.map((rule) => {
@@ -75,15 +75,21 @@ function shown(now: Stats, before: Stats | undefined): string {
   return [...summary(now), table([head, ...rows], (column) => column >= 2), ''].join('\n')
 }
 
-function summary({ ready, reasons, processes, uptime, connections, scopes, unrouted }: Stats): readonly string[] {
+function summary(stats: Stats): readonly string[] {
+  const { ready, reasons, processes, uptime, connections, scopes, unrouted, layer, dropped } = stats
   const state = ready ? 'ready' : `not ready (${reasons.join('; ')})`
-  const counted = (counts: Readonly<Record<string, number>>) =>
-    Object.entries(counts)
-      .filter(([, count]) => count > 0)
-      .map(([protocol, count]) => `${count} ${protocol}`)
-      .join(', ') || 'none'
+  const reaches = layer.connected ? ', connected' : ', not connected'
+  const drops = Object.entries(dropped).flatMap(([who, counts]) =>
+    Object.entries(counts).map(([why, count]) => [`${who} ${why}`, count] as const),
+  )
   return [
     `${new Date().toTimeString().slice(0, 8)}  ${state}, up ${uptime} s${processes > 1 ? `, ${processes} processes` : ''}`,
     `connections: ${counted(connections)}; scopes: ${counted(scopes)}; without a rule: ${counted(unrouted)}`,
+    `layer: ${layer.channels} channels, ${layer.groups} groups${layer.connected === undefined ? '' : reaches}; dropped: ${counted(Object.fromEntries(drops))}`,
   ]
+}
+
+function counted(counts: Readonly<Record<string, number>>): string {
+  const some = Object.entries(counts).filter(([, count]) => count > 0)
+  return some.map(([what, count]) => `${count} ${what}`).join(', ') || 'none'
 }

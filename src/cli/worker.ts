@@ -34,11 +34,12 @@ export function defineWorker(command: Command, parts: Parts, run: Run): void {
       'after',
       [
         '',
-        'SIGTERM and SIGINT let what is in hand finish, for drainTimeout at most; a second one ends at once.',
+        'SIGTERM and SIGINT let what is in hand finish. What is not done after drainTimeout (10s) is told to end, and given back',
+        'after closeTimeout (5s) more. A second signal ends at once.',
         '',
         'Examples:',
-        '  signalbox worker thumbnails',
-        '  signalbox worker thumbnails mails --concurrency 4 --config config/gateway.yaml',
+        '  npx signalbox worker thumbnails',
+        '  npx signalbox worker thumbnails mails --concurrency 4 --config config/gateway.yaml',
       ].join('\n'),
     )
     .action((names: readonly string[], options: Options) => run(worker(parts, names, options)))

@@ -4,7 +4,7 @@ import type { ProtocolDefinition } from '../asgi/definition.ts'
 import { once, tlsFiles } from '../runtime/options.ts'
 import type { SharedListener } from './config.ts'
 import type { Report } from './diagnostics.ts'
-import { checkPemFile } from './files.ts'
+import { checkPemPair } from './files.ts'
 import { found, locate, plain, type ConfigNode, type MapNode } from './nodes.ts'
 import { protocolTypes, type Plan } from './plan.ts'
 import { withoutNothing } from './settings.ts'
@@ -91,9 +91,7 @@ export class ListenReader {
   #checkFiles(options: unknown, node: ConfigNode, place: readonly string[]): void {
     const { success, data } = z.object({ tls: tlsFiles() }).safeParse(options, once)
     if (!success) return
-    for (const key of ['cert', 'key'] as const) {
-      checkPemFile(this.#report, this.#base, data.tls[key], { node, path: place, setting: ['tls', key] })
-    }
+    checkPemPair(this.#report, this.#base, data.tls, { node, path: place, setting: ['tls'] })
   }
 
   /** What the application names and `listen` does not: served when it rides on the http listener. */

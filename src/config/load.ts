@@ -12,6 +12,7 @@ import { ApplicationReader, type NamedReference } from './grammar.ts'
 import { handlerModules } from './handler-modules.ts'
 import { checkLayerFiles } from './layer.ts'
 import { ListenReader, namedIn, type Listening } from './listen.ts'
+import { reportMisplaced } from './misplaced.ts'
 import { found, type ConfigNode, type MapNode } from './nodes.ts'
 import { inside, protocolTypes, type Plan, type Reference } from './plan.ts'
 import { References, type UserFactory } from './references.ts'
@@ -67,6 +68,7 @@ export async function loadConfig(file: string, options: LoadOptions): Promise<Lo
   const loaded = await loadReferences(report, references, modules)
   const mayPass = (part: Plan) => part.kind !== 'reference' || loaded.applications.get(part)?.resolve !== undefined
   if (plan) reportUnreachable(report, plan, mayPass)
+  if (plan) reportMisplaced(report, plan, Object.keys(listening?.listen ?? {}), loaded)
   const none: LoadResult = { diagnostics: report.diagnostics, leafOf: () => undefined, ...(plan && { plan }) }
   if (report.failed || !plan || !settings || !listening) return none
   const compiler = new Compiler(report, loaded)

@@ -6,8 +6,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Application } from '../asgi/protocol.ts'
 import { isSyncHandler } from '../runtime/blocking.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
+import { lacking } from '../runtime/serves.ts'
 import { handlerModules } from './handler-modules.ts'
+import { loadHint } from './load-hint.ts'
 import { didYouMean } from './suggest.ts'
+import { oneOf } from './zod-issues.ts'
 
 /** A module that is still busy then is taken for stuck. */
 const loadTimeout = 30_000
@@ -38,6 +41,11 @@ export class References {
   /** @throws SignalboxError `bad_reference` in words: what was found, what was expected. */
   async application(reference: string): Promise<Application> {
     const { value, url, name } = await this.#export(reference)
+    const lack = lacking(value)
+    if (lack)
+      throw bad(
+        `found ${reference}, whose methods are ${lack.found}, expected ${oneOf(lack.expected)}: nothing would handle its events`,
+      )
     if (isSyncHandler(value)) {
       // Worker threads are for those who name blocking code.
       const { syncApplication } = await import('../bridge/sync-application.ts')
@@ -143,7 +151,7 @@ async function load(file: string, url: string): Promise<Namespace> {
   } catch (error) {
     handlerModules.failed(url)
     throw bad(
-      `found ${file}, which fails to load: ${firstLine(error)}${placeIn(error, url)}, expected it to load`,
+      `found ${file}, which fails to load: ${firstLine(error)}${placeIn(error, url)}, expected it to load${loadHint(error)}`,
       error,
     )
   } finally {

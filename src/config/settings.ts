@@ -47,9 +47,10 @@ export const settingsSchema = z.strictObject({
   closeTimeout: timeout()
     .prefault('5s')
     .meta({ description: 'How long an application may go on after its scope ended, such as 5s.' }),
-  drainTimeout: timeout()
-    .prefault('10s')
-    .meta({ description: 'How long open scopes may take when the gateway closes, such as 10s; then they are cut.' }),
+  drainTimeout: timeout().prefault('10s').meta({
+    description:
+      'How long open scopes may take when the gateway closes, such as 10s; then they are told to end, within closeTimeout.',
+  }),
   application: z.unknown().optional().meta({ description: 'What gets the events.' }),
 })
 

@@ -7,9 +7,20 @@ import { inside, type Plan, type PlannedRule, type RouterPlan } from './plan.ts'
 /** Whether an application that was named by a reference may turn scopes away, as routers do. */
 export type MayPass = (plan: Plan) => boolean
 
-export function reportUnreachable(report: Report, plan: Plan, mayPass: MayPass): void {
+/** `whole`: no router has taken something off the address before. */
+export function reportUnreachable(report: Report, plan: Plan, mayPass: MayPass, whole = true): void {
   if (plan.kind === 'router') reportInRouter(report, plan, mayPass)
-  for (const part of inside(plan)) reportUnreachable(report, part, mayPass)
+  if (plan.kind === 'router' && whole) warnOfVain(report, plan)
+  const still = whole && !(plan.kind === 'router' && plan.definition.consume)
+  for (const part of inside(plan)) reportUnreachable(report, part, mayPass, still)
+}
+
+function warnOfVain(report: Report, { rules, definition }: RouterPlan): void {
+  for (const { matcher, offset, path } of rules) {
+    if (matcher.vain === undefined) continue
+    const message = `found a rule of ${definition.name} that can never match (${matcher.text}): ${matcher.vain}`
+    report.warning(offset, path, message)
+  }
 }
 
 function reportInRouter(report: Report, { rules, definition }: RouterPlan, mayPass: MayPass): void {

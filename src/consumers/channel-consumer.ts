@@ -4,6 +4,7 @@ import type { Event } from '../asgi/protocol.ts'
 import type { Async, Kind, Sync } from '../asgi/sync.ts'
 import { blocking } from '../runtime/blocking.ts'
 import { SignalboxError } from '../runtime/errors.ts'
+import { serves, type Serves } from '../runtime/serves.ts'
 import { Consumer } from './consumer.ts'
 
 /**
@@ -11,6 +12,7 @@ import { Consumer } from './consumer.ts'
  * it raises, or when there is no such method, the message is tried again later, and is a dead letter after the last attempt.
  */
 export abstract class ChannelConsumer<K extends Kind = Async> extends Consumer<ChannelProtocol, K> {
+  static override readonly [serves]: Serves = { protocols: ['channel'] }
   protected override readonly lastEvent: string = ''
 
   /** The one that this scope was opened for: it was there before any message of a group. */

@@ -5,6 +5,7 @@ import type { Async, Kind, Lent, Sync, SyncInstance, ofProtocol } from '../asgi/
 import { isSyncHandler, refusePromise } from '../runtime/blocking.ts'
 import { reason } from '../runtime/errors.ts'
 import type { EventHandler } from '../runtime/pump.ts'
+import { expectServed, isListener, serves, servesOf, serving, unwritten, type Serves } from '../runtime/serves.ts'
 import { handleEvents, speaker } from '../runtime/shortcuts.ts'
 
 /** The groups of a consumer: names, or a function that computes them from the scope. */
@@ -29,21 +30,29 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   static asApplication<P extends Protocol>(this: new () => Consumer<P>): Application<P> {
     if (isSyncHandler(this))
       throw new TypeError(`${this.name} blocks, and so it is no application by itself: ${instead}`)
-    return (scope, receive, send, context) => {
+    const says = servesOf(this)
+    const application: Application<P> = (scope, receive, send, context) => {
+      if (says) expectServed(says, scope.type, this.name)
       const consumer = new this()
       consumer.#start(scope, context, speaker(send, context))
       return consumer.run(receive)
     }
+    return serving(application, says)
   }
 
   /** Of a class that blocks: called in the worker, with the scope's first event. */
   static open<P extends Protocol>(this: new () => Consumer<P, Sync>, lent: Lent<P>): SyncInstance {
+    const says = servesOf(this)
+    if (says) expectServed(says, lent.scope.type, this.name)
     const consumer = new this()
     consumer.#start(lent.scope, lent.context, lent)
     const groups = consumer.#groupNames()
     if (groups.length > 0) lent.join(groups)
     return { handle: (event) => consumer.#handle(event) }
   }
+
+  /** A base for one protocol says here whose scopes it takes; this one takes any. */
+  static readonly [serves]: Serves | undefined = undefined
 
   declare readonly [ofProtocol]?: P
 
@@ -145,14 +154,32 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   /**
    * Calls the method named by the event's type, and gives what it gives. A type without a dot reaches nothing; an unknown one
    * is logged, no more.
+   * @throws SignalboxError `bad_reference` for a message or a publish of the peer that there is no method for.
    */
   protected dispatch(event: Event): unknown {
     const handler: unknown = event.type.includes('.') ? Reflect.get(this, event.type) : undefined
     if (typeof handler === 'function') return Reflect.apply(handler, this, [event])
     if (!event.type.startsWith(`${this.scope.type}.`)) {
-      this.log.warn({ type: event.type }, `${this.constructor.name} has no method for this type of message`)
-    }
+      this.#warn(event)
+    } else if (acknowledged.test(event.type)) this.missed(event, `'${event.type}'`)
     return undefined
+  }
+
+  /**
+   * Called in place of the method that an event is for, when the class has not written it: whoever sent the event must not take it
+   * for handled. Those that only want messages, and go on to hear them, get by with one line in the log.
+   * @throws SignalboxError `bad_reference`.
+   */
+  protected missed(event: Event, method: string): void {
+    if (this.isLast(event) || !isListener(this, this.scope.type)) throw unwritten(this, method)
+    // Once: any peer can send as many as it likes.
+    if (warned.has(this.constructor)) return
+    warned.add(this.constructor)
+    this.#warn(event)
+  }
+
+  #warn({ type }: Event): void {
+    this.log.warn({ type }, `${this.constructor.name} has no method for this type of message`)
   }
 
   #start(scope: P['scope'], context: K['context'], speaker: Speaker<P, K>): void {
@@ -194,6 +221,12 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
     this.log.error({ err: second }, `the disconnect handler raised too, after: ${reason(error)}`)
   }
 }
+
+/** The classes of which the log says already what they miss. */
+const warned = new WeakSet<object>()
+
+/** What a peer takes for handled when nobody says otherwise: all other events have an answer of their own, or only tell something. */
+const acknowledged = /\.(?:message|publish)$/
 
 function notRunning(): never {
   throw new TypeError('a consumer has a scope only while it runs: not in its constructor')

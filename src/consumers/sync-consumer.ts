@@ -2,6 +2,7 @@
 import type { Event, Protocol } from '../asgi/protocol.ts'
 import type { Sync } from '../asgi/sync.ts'
 import { blocking } from '../runtime/blocking.ts'
+import { serves, type Serves } from '../runtime/serves.ts'
 import { Consumer } from './consumer.ts'
 
 /** What the disconnect events of protocols say. */
@@ -28,6 +29,7 @@ interface DisconnectFields {
  */
 export abstract class SyncConsumer<P extends Protocol> extends Consumer<P, Sync> {
   static readonly [blocking]: boolean = true
+  static override readonly [serves]: Serves | undefined = undefined
 
   /**
    * True: the bytes of an event move to the worker, which costs nothing, instead of being copied, where they have their

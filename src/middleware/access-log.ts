@@ -9,9 +9,13 @@ const options = z.strictObject({
   level: z.enum(['debug', 'info']).default('info').meta({ description: 'the level of its lines' }),
 })
 
-/** Logs protocol, address, peer, what was answered last, and how long the scope lived in milliseconds. */
+/**
+ * Logs protocol, peer, method, address, what was answered last, and how long the scope lived in milliseconds. The lifespan is
+ * nobody's access.
+ */
 export function accessLog(application: Application, { level }: z.output<typeof options>): Application {
   return async (scope, receive, send, context) => {
+    if (scope.type === 'lifespan') return await application(scope, receive, send, context)
     const start = performance.now()
     let answer = ''
     let status: unknown
@@ -27,9 +31,10 @@ export function accessLog(application: Application, { level }: z.output<typeof o
       failed = !hasCode(error, 'no_route')
       throw error
     } finally {
+      // Scope, protocol and client stand on each line of the scope.
       const fields = {
+        method: Reflect.get(scope, 'method'),
         address: addressOf(scope),
-        client: scope.client?.[0],
         answer,
         status,
         failed,

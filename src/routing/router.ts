@@ -2,6 +2,7 @@
 import type { Application, Params, Protocol, Resolution, Step } from '../asgi/protocol.ts'
 import type { Match, Matcher, RouterDefinition } from '../asgi/router.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
+import { serving } from '../runtime/serves.ts'
 import { TokenIndex } from './token-index.ts'
 
 /** A compiled rule of a router. */
@@ -102,7 +103,7 @@ export function orderedRouter<P extends Protocol>(
     found.resolution ??= leafOf(found, scope.params)
     return found.resolution
   }
-  return Object.assign(router, { resolve })
+  return serving(Object.assign(router, { resolve }), definition)
 }
 
 function leafOf<P extends Protocol>({ rule, match }: Found<P>, params: Params): Resolution {

@@ -75,6 +75,9 @@ function compileExpression(source: string): Matcher {
     tokens: complete ? segments : segments.slice(0, -1),
     open: !complete,
     total: complete || (everything && (text === '' || text.endsWith('/'))),
+    ...(text.startsWith('/') && {
+      vain: `paths are matched without their leading slash, expected ${source.replace(/^\^\\?\//, '^')}`,
+    }),
     match(address): Match | undefined {
       if (address.length > longestForExpression) return undefined
       const found = expression.exec(address)

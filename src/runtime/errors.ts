@@ -1,4 +1,5 @@
 /** The one error class, and the one table of its codes. `errors.md` beside this file lists them for people. */
+import { inspect } from 'node:util'
 
 /** Every code, and what it means. A test keeps `errors.md` equal to this table. */
 export const errorCodes = {
@@ -8,7 +9,8 @@ export const errorCodes = {
   bad_message:
     'A channel layer message that is no plain data, has no dotted type, is too large, or is work that its consumer has no method for.',
   bad_name: 'A channel or group name that is empty, too long, or has characters outside `A-Z a-z 0-9 - _ .`.',
-  bad_reference: 'A `file.ts#Export` that does not exist, fails to load, or is no application.',
+  bad_reference:
+    'A `file.ts#Export` that does not exist, fails to load, is no application or one of another protocol, or lacks the method that its events need.',
   bad_rule: 'A routing rule that cannot be compiled: an expression, a path, a filter, a phone prefix.',
   bridge_failed:
     'Something could not go to a worker thread or come back from it, or was no blocking code; or blocking code was asked for where it cannot run.',
@@ -50,7 +52,16 @@ export class SignalboxError extends Error {
 
 /** Whether `error` is a signalbox error of this code; works across worker and test realms, where `instanceof` does not. */
 export function hasCode(error: unknown, code: string): boolean {
-  return Error.isError(error) && 'code' in error && error.code === code
+  return Error.isError(error) && toldBy(error, 'code') === code
+}
+
+/** What an error says of itself under this name; nothing where looking at it throws. */
+export function toldBy(error: Error, name: string): unknown {
+  try {
+    return Reflect.get(error, name)
+  } catch {
+    return undefined
+  }
 }
 
 /**
@@ -61,9 +72,22 @@ export function permanent(error: unknown): SignalboxError {
   return new SignalboxError('permanent', reason(error), { cause: error })
 }
 
-/** The sentence of anything that was thrown. */
+/** The sentence of anything that was thrown. Never throws, whatever that is: who catches it has others to look after. */
 export function reason(error: unknown): string {
-  return Error.isError(error) ? error.message : String(error)
+  try {
+    return Error.isError(error) ? String(error.message) : String(error)
+  } catch {
+    return inspected(error)
+  }
+}
+
+/** Of what has no text: an object without a prototype, such as the groups of a match, or one whose getters throw. */
+function inspected(error: unknown): string {
+  try {
+    return inspect(error, { depth: 0, breakLength: Infinity, maxStringLength: 100, customInspect: false })
+  } catch {
+    return 'an error that says nothing of itself'
+  }
 }
 
 /** Whether the same may go well a little later: the gateway has too much to do, cannot store it now, was too slow, or closes. */
@@ -74,5 +98,6 @@ export function isTemporary(error: unknown): boolean {
 /** Whether this was raised because of what aborted the scope's signal, and not because its own time was up. */
 export function isInterruption(error: unknown, abortReason: Error): boolean {
   if (hasCode(abortReason, 'timed_out')) return false
-  return error === abortReason || (Error.isError(error) && (error.name === 'AbortError' || error.cause === abortReason))
+  if (error === abortReason) return true
+  return Error.isError(error) && (toldBy(error, 'name') === 'AbortError' || toldBy(error, 'cause') === abortReason)
 }

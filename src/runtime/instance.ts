@@ -3,38 +3,15 @@ import type { Connection, Delivery, Handled, Outcome, Transport } from '../asgi/
 import type { ChannelLayer, Receiver } from '../asgi/channel-layer.ts'
 import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
-import { Account, type Accounts } from './account.ts'
+import { Account } from './account.ts'
 import type { Linked } from './chain.ts'
 import { both, failure, ofEvent, overError, ownEnd } from './ends.ts'
 import { SignalboxError, hasCode, isInterruption } from './errors.ts'
+import type { InstanceOptions } from './instance-options.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
 import { Pump, type EventHandler, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
 import { isPending, settled } from './settled.ts'
-
-/** What all instances of a gateway share. */
-export interface InstanceOptions {
-  readonly layer: ChannelLayer
-  readonly log: Log
-  /** How long an application may go on after its scope ended, in milliseconds. */
-  readonly closeTimeout: number
-  readonly limits: MailboxLimits
-  /** Where events are counted. Default: nowhere. */
-  readonly accounts?: Accounts | undefined
-  /** Told once, when the instance has ended. */
-  readonly onEnd?: (instance: Instance<Protocol>, outcome: Outcome) => void
-}
-
-export interface MailboxLimits {
-  /** Events from the peer that may wait before its socket is paused. */
-  readonly events: number
-  /** Bytes of them. */
-  readonly bytes: number
-  /** Messages from the channel layer that may wait; more are dropped and counted. */
-  readonly messages: number
-}
-
-export const defaultMailboxLimits: MailboxLimits = { events: 64, bytes: 1024 * 1024, messages: 100 }
 
 /** To whom an application says something. */
 export interface Speaker<P extends Protocol> {
@@ -149,6 +126,20 @@ export class Instance<P extends Protocol>
     this.#closeTimer = setTimeout(() => this.#abandon(), this.#options.closeTimeout)
   }
 
+  /** The gateway drains: whoever has handled all that its peer said, and only waits for messages, is told to end. */
+  drain(): void {
+    const isWaiting = this.#pump?.idle ?? this.#mailbox.awaited
+    if (isWaiting) this.#endWhenDraining()
+  }
+
+  /** Whether nothing follows for that reason. */
+  #endWhenDraining(): boolean {
+    const { drain } = this.#options
+    if (!drain?.aborted || this.#last !== 'of the peer') return false
+    this.abort(drain.reason)
+    return true
+  }
+
   get signal(): AbortSignal {
     this.#controller ??= new AbortController()
     if (this.#abortReason && !this.#controller.signal.aborted) this.#controller.abort(this.#abortReason)
@@ -195,7 +186,7 @@ export class Instance<P extends Protocol>
 
   next(): P['receive'] | undefined {
     this.#ask()
-    if (this.ended || this.#isOver()) throw overError(this.scope)
+    if (this.ended || this.#isOver()) throw this.#whyOver()
     return this.#events + this.#messages > 0 ? this.#mailbox.poll() : undefined
   }
 
@@ -209,14 +200,21 @@ export class Instance<P extends Protocol>
 
   readonly #receive = (): Promise<P['receive']> => {
     this.#ask()
-    if (this.ended || this.#isOver()) return Promise.reject(overError(this.scope))
+    if (this.ended || this.#isOver()) return Promise.reject(this.#whyOver())
     return this.#mailbox.take()
   }
 
   /** After the last event of a peer that is still there come messages, for whoever has a channel. */
   #isOver(): boolean {
     if (!this.#last) return false
-    return this.#last === true || this.#channel === undefined || this.#abortReason !== undefined
+    if (this.#last === true || this.#channel === undefined || this.#abortReason !== undefined) return true
+    return this.#endWhenDraining()
+  }
+
+  /** Whoever only waited for messages is told what whoever waits for one already is told. */
+  #whyOver(): Error {
+    const interrupted = !this.ended && this.#last === 'of the peer' ? this.#abortReason : undefined
+    return interrupted ?? overError(this.scope)
   }
 
   /** The mailbox gives an entry to the application. */
@@ -261,7 +259,7 @@ export class Instance<P extends Protocol>
   }
 
   /** A message of its channel: answers false when there is no room. */
-  deliverMessage(message: Event): boolean {
+  deliverMessage(message: Event, capacity: number): boolean {
     if (this.ended) return false
     // Only the peer can say what the peer did: no sender to a group may close every member with `websocket.disconnect`.
     const type = this.#type
@@ -273,7 +271,7 @@ export class Instance<P extends Protocol>
       this.#pump.push(message)
       return true
     }
-    if (this.#mailbox.closed || this.#messages >= this.#options.limits.messages) return false
+    if (this.#mailbox.closed || this.#messages >= capacity) return false
     this.#messages++
     this.#mailbox.put({ event: message, delivery: undefined, fromPeer: false })
     return true
@@ -327,14 +325,14 @@ export class Instance<P extends Protocol>
     if (!this.#mailbox.idle) this.#closeMailbox()
     if (this.#pump?.idle) this.#pump.end(overError(this.scope))
     if (this.#channel !== undefined) this.#closeChannel(this.#channel)
-    // An address without a rule is no failure: the adapter gives its protocol's answer, and counts it.
     if (outcome.kind !== 'raised') this.#returned(outcome)
-    else if (!hasCode(outcome.error, 'no_route')) this.#raised(outcome.error)
     try {
       this.#transport.end(outcome)
     } catch (error) {
       this.log.error({ err: error }, 'the adapter failed to end a scope')
     }
+    // An address without a rule is no failure: the adapter gives its protocol's answer, and counts it.
+    if (outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route')) this.#raised(outcome.error)
     this.#options.onEnd?.(this as unknown as Instance<Protocol>, outcome) // whoever counts instances is of no protocol
     this.#completion?.resolve()
   }
@@ -365,12 +363,13 @@ export class Instance<P extends Protocol>
   }
 
   #raised(error: unknown): void {
-    const fields = { route: this.#route(), event: this.#account?.event, err: error }
     // What a handler throws because its peer left is no fault of the handler.
-    const interrupted = this.#abortReason && isInterruption(error, this.#abortReason)
+    const interrupted = this.#abortReason !== undefined && isInterruption(error, this.#abortReason)
+    this.#account?.ended(interrupted ? 'interrupted' : 'failed')
+    if (this.#transport.isReported && !interrupted) return
+    const fields = { route: this.#route(), event: this.#account?.event, err: error }
     if (interrupted) this.log.debug(fields, 'the application was interrupted')
     else this.log.error(fields, 'the application raised')
-    this.#account?.ended(interrupted ? 'interrupted' : 'failed')
   }
 
   /** The routing may be another one by now: what the router said comes first. */

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import type { DestinationStream, Logger } from 'pino'
 import type { Log } from '../asgi/context.ts'
+import { reason, toldBy } from './errors.ts'
 import { redactLine } from './redact.ts'
 
 const require = createRequire(import.meta.url)
@@ -50,12 +51,13 @@ const deepest = 5
  */
 function errorFields(error: unknown, depth = 0): unknown {
   if (!Error.isError(error)) return error
-  const code: unknown = Reflect.get(error, 'code')
+  const code = toldBy(error, 'code')
+  const cause = toldBy(error, 'cause')
   return {
-    type: error.name,
-    message: error.message,
-    stack: error.stack,
+    type: toldBy(error, 'name'),
+    message: reason(error),
+    stack: toldBy(error, 'stack'),
     ...((typeof code === 'string' || typeof code === 'number') && { code }),
-    ...(error.cause !== undefined && depth < deepest && { cause: errorFields(error.cause, depth + 1) }),
+    ...(cause !== undefined && depth < deepest && { cause: errorFields(cause, depth + 1) }),
   }
 }

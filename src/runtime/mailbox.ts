@@ -36,6 +36,11 @@ export class Mailbox<T, R = T> {
     return this.#items === undefined && this.#first === undefined
   }
 
+  /** Somebody waits for an item. */
+  get awaited(): boolean {
+    return this.#first !== undefined
+  }
+
   get closed(): boolean {
     return this.#closed !== undefined
   }

@@ -1,6 +1,7 @@
 /** Calls a handler with each event of a scope as it comes, one at a time and in order, without a promise an event. */
 import { AsyncResource } from 'node:async_hooks'
 import type { Protocol, Receive } from '../asgi/protocol.ts'
+import { hasCode } from './errors.ts'
 import { isPending, settled } from './settled.ts'
 
 export interface EventHandler<E> {
@@ -8,7 +9,7 @@ export interface EventHandler<E> {
   isLast(event: E): boolean
   /** A promise means that it is handled when that resolves. */
   handle(event: E): unknown
-  /** Something went wrong before the last event was handled; the error goes on when this is done. */
+  /** Something went wrong before the last event was handled, or it never came. An error goes on when this is done. */
   failed(error: unknown): Promise<void>
 }
 
@@ -21,7 +22,7 @@ export interface Source<E> {
 }
 
 export class Pump<E> {
-  /** Resolves when the last event is handled; rejects with what a handler raised, or when there is no further event. */
+  /** Resolves when the last event is handled, or the scope is over; rejects with what a handler raised. */
   readonly over: Promise<void>
   /** It waits for `push`. */
   idle = false
@@ -29,7 +30,7 @@ export class Pump<E> {
   readonly #handler: EventHandler<E>
   /** Handlers run in the asynchronous context of their application, not in that of whoever sent the event. */
   readonly #context = new AsyncResource('signalbox.scope')
-  #settle: (outcome: Promise<never> | void) => void = () => undefined
+  #settle: (outcome: Promise<void> | void) => void = () => undefined
   #event: E | undefined
 
   constructor(source: Source<E>, handler: EventHandler<E>) {
@@ -52,7 +53,7 @@ export class Pump<E> {
   /** While it is idle: there will be no further event. */
   end(error: unknown): void {
     this.idle = false
-    this.#fail(error)
+    this.#stop(error)
   }
 
   /** Handles the event in hand. */
@@ -92,7 +93,7 @@ export class Pump<E> {
     try {
       event = this.#source.next()
     } catch (error) {
-      return this.#fail(error)
+      return this.#stop(error)
     }
     if (event === undefined) this.idle = true
     else this.push(event)
@@ -102,7 +103,17 @@ export class Pump<E> {
     const rethrow = () => {
       throw error
     }
-    this.#settle(this.#context.runInAsyncScope(() => this.#handler.failed(error)).then(rethrow))
+    this.#settle(this.#cleanUp(error).then(rethrow))
+  }
+
+  /** There will be no further event. That is an error only if it says more than that. */
+  #stop(error: unknown): void {
+    if (hasCode(error, 'scope_ended')) this.#settle(this.#cleanUp(error))
+    else this.#fail(error)
+  }
+
+  #cleanUp(error: unknown): Promise<void> {
+    return this.#context.runInAsyncScope(() => this.#handler.failed(error))
   }
 }
 
@@ -126,16 +137,19 @@ export async function handleInLoop<P extends Protocol>(
   handler: EventHandler<P['receive']>,
 ): Promise<void> {
   let last = false
+  let asking = false
   try {
     while (!last) {
+      asking = true
       // Events of a scope are handled strictly in order.
       const event = await receive()
+      asking = false
       last = handler.isLast(event)
       const result = handler.handle(event)
       if (isPending(result)) await result
     }
   } catch (error) {
     if (!last) await handler.failed(error)
-    throw error
+    if (!asking || !hasCode(error, 'scope_ended')) throw error
   }
 }

@@ -24,13 +24,20 @@ const secretValue = new RegExp(
   String.raw`("(?:${secretKeys})"[:,])(?:${text}|\[(?:${text},?)*\]|-?\d[\d.e+-]*)(?!:)`,
   'gi',
 )
+/**
+ * `password=…`, `secret-token: …` and `\"password\":\"…\"` in a sentence, a query or a payload. Bounded, so that it is linear; the
+ * escapes of JSON stay whole, and a new line ends it.
+ */
+const secretWords =
+  /((?:pass(?:word|wd|phrase|code)|pwd|secret|token|api[-_]?key)[\w-]{0,40}(?:\\"|')? ?[=:] ?(?:\\"|')?)(?:\\[^nrt]|[^\s"'&,;\\])+/gi
 /** `//user:password@` */
 const credentials = /\/\/[^\s/@"]*:[^\s/@"]*@/g
 const scheme = /\b(Bearer|Basic) +[\w+/=.~-]+/gi
 /** Begins behind what cannot be in a plain one, or behind an escape of JSON, which must stay whole. */
 const mailAddress =
   /(?<=^|[\s"<>(),;:/]|\\u[\da-f]{4}|\\[^u])([^\s"<>(),;:/\\@])[^\s"<>(),;:/\\@]*@([\p{L}\p{N}.-]*[\p{L}\p{N}])/giu
-const telephone = /(?<![\w+])(\+\d)\d{4,12}(\d\d)(?!\d)/g
+/** After the escape of a new line too. */
+const telephone = /(?<![\w+](?<!\\[nrt]))(\+\d)\d{4,12}(\d\d)(?!\d)/g
 /** pino's number of `debug`. */
 const debug = 20
 
@@ -40,15 +47,24 @@ export function redactLine(line: string): string {
   return maskText(line, level <= debug)
 }
 
-/** Any text without its secrets, and without mail addresses and telephone numbers where they are not `revealed`. */
-export function maskText(line: string, revealed: boolean): string {
-  const safe = line.replace(secretValue, '$1"…"').replace(credentials, '//…@').replace(scheme, '$1 …')
+/** What JSON can say, without secrets, mail addresses and telephone numbers. */
+export function masked<T>(value: T): T {
+  return JSON.parse(maskText(JSON.stringify(value), false)) as T // the line stays one of JSON, with the same keys
+}
+
+/** JSON without its secrets, and without mail addresses and telephone numbers where they are not `revealed`. */
+function maskText(line: string, revealed: boolean): string {
+  const safe = line
+    .replace(secretValue, '$1"…"')
+    .replace(secretWords, '$1…')
+    .replace(credentials, '//…@')
+    .replace(scheme, '$1 …')
   if (revealed) return safe
-  const masked = safe.replace(mailAddress, (found, first: string, domain: string, offset: number) =>
+  const withoutAddresses = safe.replace(mailAddress, (found, first: string, domain: string, offset: number) =>
     // A Message-ID has the shape of an address, and is what a mail is found by.
     isMessageId(safe, offset) ? found : `${first}…@${domain}`,
   )
-  return masked.replace(telephone, '$1…$2')
+  return withoutAddresses.replace(telephone, '$1…$2')
 }
 
 const isMessageId = (line: string, offset: number): boolean =>

@@ -5,9 +5,9 @@ import { Instance, type Speaker } from './instance.ts'
 import { handleInLoop, type EventHandler } from './pump.ts'
 
 /**
- * Calls the handler with each event of a scope, in order, until the last one is handled. What a loop around `receive` does, at
- * less cost.
- * @throws what a handler raised; SignalboxError `scope_ended` when no further event comes.
+ * Calls the handler with each event of a scope, in order, until the last one is handled or the scope is over. What a loop around
+ * `receive` does, at less cost.
+ * @throws what a handler raised.
  */
 export function handleEvents<P extends Protocol>(
   receive: Receive<P>,

@@ -34,7 +34,7 @@ export class Administration {
     const { parts, journal, health, tallies, instances, listeners } = asked
     const journals = [journal, ...(parts.left ?? []).map((left) => left.journal)]
     this.#asked = asked
-    this.#desk = journal && new JournalDesk(journal)
+    this.#desk = journal && new JournalDesk(journal, parts.definitions)
     this.#figures = new OwnFigures({
       tallies,
       connections: () => new Map(listeners().map(({ name, connections }) => [name, connections])),
@@ -74,6 +74,6 @@ export class Administration {
 }
 
 /** What can be asked of a journal that another process left. */
-export function leftPlaces(journal: Journal): readonly Place[] {
-  return journalPlaces(new JournalDesk(journal))
+export function leftPlaces(journal: Journal, { definitions }: GatewayParts): readonly Place[] {
+  return journalPlaces(new JournalDesk(journal, definitions))
 }

@@ -10,7 +10,7 @@ import {
   type OwnFigures,
 } from './figures.ts'
 import type { Finding, Phase, Readiness } from './health.ts'
-import type { RuleStats, Stats } from './stats.ts'
+import type { Dropped, LayerState, RuleStats, Stats } from './stats.ts'
 
 /** Milliseconds after which a process counts as one that does not answer: a probe waits for less than a scrape. */
 const probePatience = 1000
@@ -121,8 +121,21 @@ function statsOfAll(all: readonly Stats[]): Omit<Stats, 'ready' | 'reasons'> {
     connections: summed('connections'),
     scopes: summed('scopes'),
     unrouted: summed('unrouted'),
+    layer: layerOfAll(all.map(({ layer }) => layer)),
+    dropped: droppedByAll(all),
     rules: [...rules.values()],
   }
+}
+
+function layerOfAll(all: readonly LayerState[]): LayerState {
+  const { channels = 0, groups = 0 } = sumOf(all.map(({ channels, groups }) => ({ channels, groups })))
+  const reached = all.flatMap(({ connected }) => (connected === undefined ? [] : [connected]))
+  return { channels, groups, ...(reached.length > 0 && { connected: reached.every(Boolean) }) }
+}
+
+function droppedByAll(all: readonly Stats[]): Dropped {
+  const names = new Set(all.flatMap(({ dropped }) => Object.keys(dropped)))
+  return Object.fromEntries(Array.from(names, (name) => [name, sumOf(all.map(({ dropped }) => dropped[name] ?? {}))]))
 }
 
 function added(

@@ -139,9 +139,10 @@ export class Deliveries {
 
   /** An event that the application failed on, with nobody left to ask the sender again. */
   bury(scope: Protocol['scope'], event: Event, error: unknown): void {
-    const { id, type, route } = scope
+    const { id, type, route, client } = scope
     const { journal, log } = this.#parts
-    const fields = { scope: id, protocol: type, route, peer: peerOf(scope), event: event.type, err: error }
+    const about = { scope: id, protocol: type, route, client: client?.[0], peer: peerOf(scope) }
+    const fields = { ...about, event: event.type, err: error }
     log.error(fields, `an event failed: ${reason(error)}`)
     if (!journal) return
     const record = { direction: 'in', scope: unrouted(scope), event } as const

@@ -17,8 +17,9 @@ import type { Journal } from '../journal/journal.ts'
 import { journalOptions } from '../journal/options.ts'
 import { Chain } from '../runtime/chain.ts'
 import { createHttpHost, type ListeningHttpHost } from '../runtime/http-host.ts'
-import { Instance, defaultMailboxLimits, type InstanceOptions } from '../runtime/instance.ts'
-import { SignalboxError, reason } from '../runtime/errors.ts'
+import { Instance } from '../runtime/instance.ts'
+import { defaultMailboxLimits, type InstanceOptions } from '../runtime/instance-options.ts'
+import { SignalboxError } from '../runtime/errors.ts'
 import { Late } from '../runtime/late.ts'
 import { addressText, once } from '../runtime/options.ts'
 import { routeOf } from '../runtime/route.ts'
@@ -28,6 +29,7 @@ import { AdminListener } from './admin.ts'
 import { ControlSocket } from './control-socket.ts'
 import { makeDataFolder } from './data-folder.ts'
 import { Deliveries, flushed, openJournal } from './deliveries.ts'
+import { Ending } from './ending.ts'
 import { Health, journalCheck, layerCheck } from './health.ts'
 import type { LateDeskParts } from './late-desk.ts'
 import { Lifespans } from './lifespans.ts'
@@ -49,8 +51,6 @@ export interface GatewayStats {
   readonly failed: number
 }
 
-type Closer = (signal: AbortSignal) => Promise<void>
-
 export class Gateway implements AsyncDisposable {
   readonly listeners: readonly ServedProtocol[] = []
   readonly #options: GatewayOptions
@@ -66,10 +66,9 @@ export class Gateway implements AsyncDisposable {
   readonly #tallies = new Tallies()
   readonly #hosts = new Map<string, ListeningHttpHost>()
   readonly #instances = new Chain<Instance<Protocol>>()
-  /** What listens: closed first, all at once, so that every protocol stops taking new peers and drains at the same time. */
-  readonly #listening: Closer[] = []
-  /** What the listeners stand on: closed after them, last opened first. */
-  readonly #closers: Closer[] = []
+  readonly #ending: Ending
+  /** Aborted when it begins: nothing but what is in hand is waited for. */
+  readonly #draining = new AbortController()
   readonly #idPrefix = `${randomUUID().slice(0, 8)}-`
   readonly #lifespans: Lifespans
   #admin: AdminListener | undefined
@@ -117,9 +116,13 @@ export class Gateway implements AsyncDisposable {
       log: parts.log,
       closeTimeout: options.closeTimeout,
       limits: defaultMailboxLimits,
+      drain: this.#draining.signal,
       accounts: { tallies: this.#tallies, logEvents: parts.log.isLevelEnabled?.('debug') ?? true },
       onEnd: (instance) => this.#instances.delete(instance),
     }
+    const { log } = parts
+    const { closeTimeout, drainTimeout } = options
+    this.#ending = new Ending({ log, closeTimeout, drainTimeout, scopes: () => this.#instances.size })
     this.#lifespans = new Lifespans({
       instances: this.#instanceOptions,
       data: options.data,
@@ -148,8 +151,8 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Drains: stops listening, lets scopes finish until `drainTimeout`, cuts the rest, and shuts the lifespan down. Resolves with
-   * whether everything came to its own end.
+   * Drains: stops listening, ends the scopes that only wait for messages of their groups, lets the others finish until
+   * `drainTimeout`, tells the rest to end, and shuts the lifespan down. Resolves with whether everything came to its own end.
    */
   close(): Promise<boolean> {
     this.#closing ??= this.#closeAll()
@@ -162,10 +165,10 @@ export class Gateway implements AsyncDisposable {
    * @throws SignalboxError `lifespan_failed`, `closing`: nothing has changed.
    */
   async renewLifespan(application: Application): Promise<void> {
-    if (this.#closing) throw new SignalboxError('closing', 'the gateway is closing')
+    if (this.#closing) throw closing
     const scopes = () => Promise.all(Array.from(this.#instances, ({ completed }) => completed))
     const { over } = await this.#lifespans.renew(withScope(application), scopes)
-    void this.#closeOne(() => over, AbortSignal.abort())
+    void this.#ending.close(() => over, AbortSignal.abort())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -173,16 +176,16 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #open(): Promise<void> {
-    this.#closers.push((signal) => this.#closeJournal(signal))
-    this.#closers.push(() => this.#parts.layer.close())
+    this.#ending.bears((signal) => this.#closeJournal(signal))
+    this.#ending.bears(() => this.#parts.layer.close())
     this.#health.register('layer', layerCheck(this.#parts.layer))
     if (this.#journal) this.#health.register('journal', journalCheck(this.#journal))
     // First of what listens and closed last: whoever asks hears that the gateway is starting, or closing.
     await this.#startAdmin()
     await this.#startLifespan()
-    this.#closers.push(() => this.#settleInstances())
+    this.#ending.bears(() => this.#settleInstances())
     await this.#deliveries.prepare()
-    this.#listening.push((signal) => this.#deliveries.close(signal))
+    this.#ending.listens((signal) => this.#deliveries.close(signal))
     const served: ServedProtocol[] = []
     for (const definition of this.#parts.definitions) {
       const { name } = definition
@@ -216,14 +219,14 @@ export class Gateway implements AsyncDisposable {
 
   async #openControl(folder: string, places: LateDeskParts['places']): Promise<void> {
     const control = await ControlSocket.open(folder, places, this.#parts.log)
-    if (control) this.#closers.push(() => control.close())
+    if (control) this.#ending.bears(() => control.close())
   }
 
   async #startAdmin(): Promise<void> {
     const { admin, data, process: number = 1 } = this.#options
     const { left = [], log } = this.#parts
     // Whoever asked for it has heard why it could not be loaded.
-    this.#closers.push(async () => this.#administration.made?.then((opened) => opened.close()).catch(() => undefined))
+    this.#ending.bears(async () => this.#administration.made?.then((opened) => opened.close()).catch(() => undefined))
     if (this.#journal) {
       await this.#openControl(journalFolder(data, number), async () =>
         (await this.#administration.get()).controlPlaces(),
@@ -231,14 +234,16 @@ export class Gateway implements AsyncDisposable {
     }
     for (const { folder, journal } of left) {
       // One after the other: they are few.
-      await this.#openControl(folder, async () => (await import('./administration.ts')).leftPlaces(journal))
+      await this.#openControl(folder, async () =>
+        (await import('./administration.ts')).leftPlaces(journal, this.#parts),
+      )
     }
     if (!admin) return
     const listener = await AdminListener.start(admin, {
       places: async () => (await this.#administration.get()).adminPlaces(),
       log,
     })
-    this.#closers.push((signal) => listener.close(signal))
+    this.#ending.bears((signal) => listener.close(signal))
     this.#admin = listener
   }
 
@@ -267,18 +272,18 @@ export class Gateway implements AsyncDisposable {
       open: (scope, transport) => this.#openScope(scope, transport),
     })
     for (const worker of served) workers.serve(worker)
-    this.#listening.push((signal) => workers.close(signal))
+    this.#ending.listens((signal) => workers.close(signal))
   }
 
   async #startLifespan(): Promise<void> {
-    this.#closers.push(() => this.#lifespans.end())
+    this.#ending.bears(() => this.#lifespans.end())
     await this.#lifespans.start(withScope(this.#application))
   }
 
   async #startAdapter(name: string, adapter: Adapter): Promise<Listener> {
     const listener = await adapter.start(this.#options.listen[name], this.#services(name))
     this.#started.set(name, listener)
-    this.#listening.push((signal) => listener.close(signal))
+    this.#ending.listens((signal) => listener.close(signal))
     return listener
   }
 
@@ -356,12 +361,11 @@ export class Gateway implements AsyncDisposable {
     if (known) return known
     const host = createHttpHost(shared ? http : { address, tls }, base, this.#parts.log)
     this.#hosts.set(key, host)
-    this.#listening.push((signal) => host.close(signal))
+    this.#ending.listens((signal) => host.close(signal))
     return host
   }
 
   async #settleInstances(): Promise<void> {
-    const closing = new SignalboxError('closing', 'the gateway is closing')
     const open = [...this.#instances]
     for (const instance of open) instance.abort(closing)
     await Promise.all(open.map(({ completed }) => completed))
@@ -370,30 +374,12 @@ export class Gateway implements AsyncDisposable {
   async #closeAll(): Promise<boolean> {
     this.#health.phase = 'draining'
     this.#deliveries.stop()
-    const { drainTimeout } = this.#options
-    const signal = AbortSignal.timeout(drainTimeout)
-    // What stands on a host goes first, so that at the deadline its last words are out before the host cuts the sockets.
-    const closed = await Promise.all(this.#listening.toReversed().map((close) => this.#closeOne(close, signal)))
-    const late = signal.aborted
-    if (late)
-      this.#parts.log.warn({ scopes: this.#instances.size }, `not over within ${drainTimeout} ms: the rest is cut`)
-    for (const close of this.#closers.toReversed()) {
-      // What was opened last may need what was opened before.
-      closed.push(await this.#closeOne(close, signal))
-    }
-    return !late && closed.every(Boolean)
-  }
-
-  /** What fails to close keeps nothing else from closing. False: it failed. */
-  async #closeOne(close: Closer, signal: AbortSignal): Promise<boolean> {
-    try {
-      await close(signal)
-      return true
-    } catch (error) {
-      this.#parts.log.error({ err: error }, `closing: ${reason(error)}`)
-      return false
-    }
+    this.#draining.abort(closing)
+    for (const instance of this.#instances) instance.drain()
+    return await this.#ending.come()
   }
 }
+
+const closing = new SignalboxError('closing', 'the gateway is closing')
 
 const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, number) => total + number, 0)

@@ -33,7 +33,9 @@ const unready: Readonly<Record<Phase, string | undefined>> = {
 export function layerCheck(layer: ChannelLayer): ReadinessCheck {
   return () => {
     if (layer.stats().connected !== false) return undefined
-    return { status: 'degraded', reason: 'Redis is away: groups reach this process only, and named channels wait' }
+    const reason =
+      'Redis is away, or refuses what the log says: groups reach this process only, and named channels wait'
+    return { status: 'degraded', reason }
   }
 }
 

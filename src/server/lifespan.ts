@@ -3,7 +3,8 @@ import type { Connection, Transport } from '../asgi/adapter.ts'
 import type { LifespanProtocol, LifespanScope } from '../asgi/lifespan.ts'
 import type { Application, State } from '../asgi/protocol.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
-import { Instance, type InstanceOptions } from '../runtime/instance.ts'
+import { Instance } from '../runtime/instance.ts'
+import type { InstanceOptions } from '../runtime/instance-options.ts'
 
 type Answer = LifespanProtocol['send']
 

@@ -1,6 +1,6 @@
 /** The lifespans of a gateway: the one that runs, and after a reload those that older scopes still live by. */
 import type { Application, State } from '../asgi/protocol.ts'
-import type { InstanceOptions } from '../runtime/instance.ts'
+import type { InstanceOptions } from '../runtime/instance-options.ts'
 import { Lifespan } from './lifespan.ts'
 
 interface LifespansOptions {

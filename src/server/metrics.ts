@@ -11,6 +11,7 @@ import {
   type Metric,
 } from 'prom-client'
 import type { LayerStats } from '../asgi/channel-layer.ts'
+import { dropReasons } from '../layers/drops.ts'
 import { timeBounds, type Tallies } from '../runtime/tally.ts'
 import type { CountedJournal } from './counted-journal.ts'
 import type { MetricsJson, MetricsText } from './figures.ts'
@@ -198,6 +199,8 @@ export class Metrics implements Disposable {
         registers: [],
         collect() {
           this.reset()
+          // From 0 on: the first drop is to be an increase.
+          for (const why of dropReasons) this.inc({ reason: why }, 0)
           for (const [why, count] of Object.entries(layer().dropped)) this.inc({ reason: why }, count)
         },
       }),

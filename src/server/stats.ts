@@ -1,4 +1,6 @@
 /** `/stats`: the metrics that a person looks at first, as JSON. */
+import type { LayerStats } from '../asgi/channel-layer.ts'
+import type { Tallies } from '../runtime/tally.ts'
 import type { CountedJournal } from './counted-journal.ts'
 import type { MetricSources } from './metrics.ts'
 
@@ -15,6 +17,12 @@ export interface RuleStats {
   readonly dead: number
 }
 
+/** Channels and groups of the channel layer, and whether other processes can be reached; absent: there are none to reach. */
+export type LayerState = Omit<LayerStats, 'dropped'>
+
+/** How many were dropped, by who dropped them, `layer` or a protocol, and by reason. */
+export type Dropped = Readonly<Record<string, Readonly<Record<string, number>>>>
+
 export interface Stats {
   readonly ready: boolean
   readonly reasons: readonly string[]
@@ -25,13 +33,16 @@ export interface Stats {
   readonly connections: Readonly<Record<string, number>>
   readonly scopes: Readonly<Record<string, number>>
   readonly unrouted: Readonly<Record<string, number>>
+  readonly layer: LayerState
+  readonly dropped: Dropped
   readonly rules: readonly RuleStats[]
 }
 
-type Sources = Pick<MetricSources, 'tallies' | 'readiness' | 'connections' | 'scopes' | 'journal'>
+type Sources = Pick<MetricSources, 'tallies' | 'readiness' | 'connections' | 'scopes' | 'layer' | 'journal'>
 
 export async function statsOf(sources: Sources): Promise<Stats> {
   const { ready, reasons } = sources.readiness()
+  const { dropped, ...layer } = sources.layer()
   return {
     ready,
     reasons,
@@ -40,8 +51,14 @@ export async function statsOf(sources: Sources): Promise<Stats> {
     connections: Object.fromEntries(sources.connections()),
     scopes: Object.fromEntries(sources.scopes()),
     unrouted: Object.fromEntries(sources.tallies.unrouted),
+    layer,
+    dropped: { layer: dropped, ...droppedBy(sources.tallies) },
     rules: await rulesOf(sources),
   }
+}
+
+function droppedBy({ dropped }: Tallies): Dropped {
+  return Object.fromEntries(Array.from(dropped, ([protocol, counts]) => [protocol, Object.fromEntries(counts)]))
 }
 
 const none = { events: 0, handled: 0, failed: 0, interrupted: 0, waiting: 0, dead: 0 }

@@ -1,8 +1,11 @@
 /** What goes wrong in sync consumers: whom it fails, and what becomes of the thread. */
 import { afterAll, expect, test } from '@jest/globals'
+import { HttpCommunicator } from '../../protocols/http/communicator.ts'
+import type { HttpProtocol } from '../../protocols/http/scope.ts'
 import type { WebsocketProtocol } from '../../protocols/websocket/scope.ts'
 import type { Event, Application } from '../../src/asgi/protocol.ts'
 import { syncApplication } from '../../src/bridge/sync-application.ts'
+import { MemoryLayer } from '../../src/layers/memory.ts'
 import { timeout } from '../../src/middleware/timeout.ts'
 import * as consumers from './fixtures/consumers.ts'
 import { Peer, connected, forgotten, obedient, outcomeOf, warm } from './peer.ts'
@@ -35,6 +38,23 @@ test('a handler that gives a promise is told to be a plain function', async () =
     message: expect.stringContaining("Obedient['note.async'] gave a promise") as unknown,
   })
 })
+
+test.each([
+  ['AsyncPage', consumers.AsyncPage, /^AsyncPage\.handle gave a promise, expected a plain function/],
+  ['FailingPage', consumers.FailingPage, /^FailingPage\.handle gave a promise, expected a plain function/],
+  ['asyncPage', consumers.asyncPage, /^the function of syncHttpHandler gave a promise, expected a plain function/],
+])(
+  'an HTTP handler that gives a promise is answered 500 and told so, as every other one: %s',
+  async (name, page, message) => {
+    const application = syncApplication<HttpProtocol>(page, fixture('consumers.ts'), name)
+    const http = new HttpCommunicator(application, {}, { layer: new MemoryLayer(), timeout: 20_000 })
+    expect(await http.response()).toMatchObject({ status: 500 })
+    expect(await http.application.wait()).toMatchObject({
+      kind: 'raised',
+      error: { code: 'bridge_failed', message: expect.stringMatching(message) as unknown },
+    })
+  },
+)
 
 test.each([
   ['a constructor that asks for the scope', 'Broken', /a consumer has a scope only while it runs/],

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { Readable } from 'node:stream'
 import { realMain, run, toyMain, type Ended } from '../support/child.ts'
 import { commandLine } from '../support/command-line.ts'
-import { temporaryFolder, withApplication } from '../support/config-text.ts'
+import { temporaryFolder, withApplication, withTop } from '../support/config-text.ts'
 
 const fixtures = path.join(import.meta.dirname, '..', 'config', 'fixtures')
 
@@ -230,7 +230,7 @@ describe('explain', () => {
     await writeFile(path.join(place.folder, 'gateway.yaml'), `workers: []\n${withApplication(rules)}`)
     const left = await signalbox('explain channel work', place)
     expect(left.error).toBe(
-      'the gateway does not serve work: it is not under workers, but left to `signalbox worker work`\n',
+      'the gateway does not serve work: it is not under workers, but left to `npx signalbox worker work`\n',
     )
     expect(await signalbox('explain channel wrok', place)).toMatchObject({
       code: 1,
@@ -280,6 +280,22 @@ describe('send', () => {
     expect({ code, error }).toEqual({
       code: 78,
       error: 'gateway.yaml: nothing listens for mqtt, expected it under listen\n',
+    })
+  })
+
+  test.each([
+    ['http', 'http: { address: 127.0.0.1:0 }'],
+    ['email', 'http: { address: 127.0.0.1:8000 }, email: { address: 127.0.0.1:0 }'],
+    ['websocket', 'http: { address: 127.0.0.1:0 }, websocket: {}'],
+  ])('says that it cannot know which free port a gateway took for %s', async (name, listen) => {
+    await using place = await temporaryFolder()
+    await writeFile(path.join(place.folder, 'gateway.yaml'), withTop(`listen: { ${listen} }`))
+    const sent = await signalbox(['send', name, 'GET', '/x'], { folder: place.folder })
+    const where = name === 'email' ? 'listen.email' : 'listen.http'
+    expect(sent).toEqual({
+      code: 78,
+      out: '',
+      error: `gateway.yaml: ${where} takes any free port (127.0.0.1:0), and which one cannot be known here, expected a port of its own\n`,
     })
   })
 })

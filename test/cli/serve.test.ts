@@ -72,6 +72,7 @@ describe('a signal', () => {
 test.each([
   ['/throw', 'thrown where nobody catches'],
   ['/reject', 'rejected where nobody catches'],
+  ['/hollow', String.raw`\[Object: null prototype\] \{\}`],
 ])('an error of a handler that nobody caught ends nothing (%s)', async (where, message) => {
   await using place = await serving()
   await place.ask(where)

@@ -92,6 +92,26 @@ describe('an earlier rule that takes everything but may hand it back', () => {
   })
 })
 
+describe('an expression that begins with the slash that paths are matched without', () => {
+  const warned = (line: number, source: string, expected: string) =>
+    `${line}:11 application.ProtocolTypeRouter.http.URLRouter[${line - 11}] found a rule of URLRouter that can never match (url ${source}): paths are matched without their leading slash, expected ${expected}`
+
+  test.each([
+    ['^/z$', '^z$'],
+    ['^/chat/(?<room>[^/]+)$', '^chat/(?<room>[^/]+)$'],
+    ['^/', '^'],
+    [String.raw`^\/z$`, '^z$'],
+  ])('%s is warned of, and the file is taken', async (source, expected) => {
+    const text = url(`{ path: /a, app: ${site} }`, `{ url: '${source}', app: ${site} }`)
+    expect(await mistakes(text)).toEqual([warned(12, source, expected)])
+  })
+
+  test('below another router it may be right, and so may one that is not anchored', async () => {
+    const inner = `{ accessLog: { app: { URLRouter: [{ url: ^/z$, app: ${site} }] } } }`
+    expect(await mistakes(url(`{ url: ^api, app: ${inner} }`, `{ url: /z$, app: ${site} }`))).toEqual([])
+  })
+})
+
 test('no rule that some address reaches is called unreachable', async () => {
   const level = fc.constantFrom('a', 'b', '+x', '+y')
   const filter = fc

@@ -1,8 +1,9 @@
 /** The base of every consumer, driven in process. */
 import { expect, test } from '@jest/globals'
-import type { BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
+import type { Application, BaseScope, Event, Protocol } from '../../src/asgi/protocol.ts'
 import { Consumer } from '../../src/consumers/consumer.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
+import { SignalboxError } from '../../src/runtime/errors.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
 import { scopeOf } from '../support/scopes.ts'
 
@@ -121,4 +122,35 @@ test('a communicator that waited in vain has not harmed the application, and rec
 
 test('a consumer has no scope before it runs', () => {
   expect(() => new Echo().scope).toThrow('not in its constructor')
+})
+
+test.each([
+  ['directly', (application: Application<TestProtocol>) => application],
+  [
+    'behind a middleware that sees every event',
+    (application: Application<TestProtocol>): Application<TestProtocol> =>
+      (from, receive, send, context) =>
+        application(from, () => receive(), send, context),
+  ],
+])('a consumer that names no last event ends with its scope, which is no error: %s', async (_, around) => {
+  class Endless extends Consumer<TestProtocol> {
+    // As in JavaScript, where nothing asks for it.
+    protected override readonly lastEvent = undefined as unknown as string
+    async 'test.say'({ text }: Said) {
+      if (text === 'over') throw new SignalboxError('scope_ended', 'that of somebody else')
+      await this.send({ type: 'test.answer', text: `${text}` })
+    }
+  }
+  const open = () =>
+    new ApplicationCommunicator<TestProtocol>(around(Endless.asApplication()), scope, { layer: new MemoryLayer() })
+  const polite = open()
+  await polite.sendInput({ type: 'test.say', text: 'a' })
+  polite.connection.disconnect({ type: 'test.disconnect' })
+  expect(await polite.wait()).toEqual({ kind: 'finished' })
+  const brief = open()
+  await brief.sendInput({ type: 'test.say', text: 'b' }, { last: true })
+  expect(await brief.wait()).toEqual({ kind: 'finished' })
+  const failing = open()
+  await expect(failing.sendInput({ type: 'test.say', text: 'over' })).rejects.toThrow('that of somebody else')
+  expect(await failing.wait()).toMatchObject({ kind: 'raised', error: { code: 'scope_ended' } })
 })

@@ -38,6 +38,7 @@ async function start(driver: Driver) {
   const lines: { readonly fields: object; readonly message: string }[] = []
   const log: Log = Object.assign(Object.create(silentLog), {
     child: () => log,
+    warn: (fields: object, message: string) => lines.push({ fields, message }),
     error: (fields: object, message: string) => lines.push({ fields, message }),
   })
   const { gateway, url } = await startGateway(driver, obedient(driver, seen), {
@@ -85,9 +86,11 @@ describe.each(drivers.map((driver) => [driver.name, driver] as const))('%s', (_n
     expect(await say('raise')).toBe(driver.wire.raised)
     expect(await say('hello')).toBe(driver.wire.answered)
     await settled(gateway)
-    const logged = lines.find(({ message }) => message === 'the application raised')
-    // Below a TopicRouter a failed event is the connection's, which goes on: it is logged with its event.
-    if (driver.name !== 'mqtt') expect(logged?.fields).toMatchObject({ route: expect.stringMatching(/\[0\]$/) })
+    // By whoever keeps the event, or else by its scope.
+    const logged = lines.filter(({ message }) => /^(the application raised|an event )/.test(message))
+    // The event may be tried again meanwhile.
+    expect(logged.length).toBeGreaterThan(0)
+    for (const { fields } of logged) expect(fields).toMatchObject({ route: expect.stringMatching(/\[0\]$/) })
   })
 
   test("an address without a rule gets its protocol's answer and is counted", async () => {

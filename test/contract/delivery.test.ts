@@ -107,12 +107,15 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
     const { say, notes, idle } = await start(driver, { act, log })
     expect(await say('one')).toBe(positive)
     await idle(1)
-    const [line, ...more] = lines.filter(({ record }) => record !== undefined)
+    const [line, ...more] = lines.filter(({ level }) => Number(level) >= 40)
     expect(more).toEqual([])
     expect(line).toMatchObject({
       scope: notes[0]?.scopeId,
       protocol: driver.name,
+      client: expect.any(String),
       peer: expect.any(String),
+      event: expect.stringContaining('.'),
+      record: expect.any(Number),
       attempt: 1,
     })
     expect(line).toHaveProperty('route')
@@ -132,6 +135,19 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
       ['not ours', 1],
       ['not yet', 3],
     ])
+  })
+
+  test('what it throws may be no error, and have no text: the next one of the same sender is handled', async () => {
+    const act = ({ text }: Note) => {
+      // oxlint-disable-next-line typescript/only-throw-error -- what a match without a result leads to
+      if (text === 'hollow') throw Object.assign(Object.create(null), { year: '2026' })
+    }
+    const { say, idle, journal } = await start(driver, { act })
+    expect(await say('hollow')).toBe(positive)
+    expect(await idle(1)).toMatchObject({ handled: 0, dead: 1 })
+    expect(await say('one')).toBe(positive)
+    expect(await idle(2)).toMatchObject({ handled: 1, dead: 1 })
+    expect(await deadIn(journal)).toMatchObject([{ error: expect.stringContaining(`year: '2026'`), attempts: 3 }])
   })
 
   test('what was not handled is handled after a restart, and says so', async () => {

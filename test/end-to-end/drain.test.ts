@@ -88,7 +88,7 @@ describe('http', () => {
     expect(await client.closed).toMatch(/^HTTP\/1\.1 503 /)
     const { code, error } = await gateway.process.ended()
     expect(code).toBe(1)
-    expect(error).toMatch(/"scopes":1,"msg":"not over within 300 ms: the rest is cut"/)
+    expect(error).toMatch(/"scopes":1,"msg":"not over within 300 ms \(drainTimeout\): what is left is told to end/)
     expect(error).toMatch(/"clean":false,"msg":"closed"/)
   })
 

@@ -27,23 +27,44 @@ const withHeaders = (...headers: [string, string][]) => ({ headers })
 
 test('accessLog writes one line a scope with what was asked, what was answered and how long it took', async () => {
   const lines: unknown[] = []
+  // As the real one writes it: what is said of the scope stands on each line already.
   const log: Log = Object.assign(Object.create(silentLog), {
-    child: () => log,
-    info: (fields: object) => lines.push(fields),
+    child: (common: object) =>
+      Object.assign(Object.create(silentLog), { info: (fields: object) => lines.push({ common, fields }) }),
   })
-  const communicator = start(accessLog(hello, { level: 'info' }), { path: '/a' }, log)
+  const communicator = start(accessLog(hello, { level: 'info' }), { path: '/a', method: 'PUT' }, log)
   await communicator.sendInput({ type: 'http.request' })
   await communicator.wait()
   expect(lines).toEqual([
     {
-      address: '/a',
-      client: '10.0.0.1',
-      answer: 'http.response.start',
-      status: 200,
-      failed: false,
-      ms: expect.any(Number),
+      common: { scope: expect.any(String), protocol: 'http', client: '10.0.0.1' },
+      fields: {
+        method: 'PUT',
+        address: '/a',
+        answer: 'http.response.start',
+        status: 200,
+        failed: false,
+        ms: expect.any(Number),
+      },
     },
   ])
+})
+
+test('accessLog says nothing of the lifespan, which nobody has asked for', async () => {
+  const lines: unknown[] = []
+  const log: Log = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    info: (fields: object) => lines.push(fields),
+  })
+  const starting: Application = async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'lifespan.startup.complete' })
+  }
+  const communicator = start(accessLog(starting, { level: 'info' }), { type: 'lifespan', client: null }, log)
+  await communicator.sendInput({ type: 'lifespan.startup' })
+  await expect(communicator.receiveOutput()).resolves.toEqual({ type: 'lifespan.startup.complete' })
+  await communicator.wait()
+  expect(lines).toEqual([])
 })
 
 test('accessLog passes an error on and says that it failed', async () => {

@@ -12,8 +12,13 @@ const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
 const rules = (text: string) =>
   Array.from(text.matchAll(/^ *- (\{ (?:url|path|regex|phone): .*\})$/gm), ([, rule = '']) => rule)
 
-test.each(['bell.ts', 'bell.test.ts', 'guests.ts'])('%s stands in the README word for word', (file) => {
-  expect(read('README.md')).toContain(`\`\`\`ts\n${read(`test/readme/${file}`)}\`\`\``)
+test.each([
+  ['bell.ts', 'README.md'],
+  ['bell.test.ts', 'README.md'],
+  ['guests.ts', 'README.md'],
+  ['gate.ts', 'src/consumers/README.md'],
+])('%s stands in %s word for word', (file, page) => {
+  expect(read(page)).toContain(`\`\`\`ts\n${read(`test/readme/${file}`)}\`\`\``)
 })
 
 test('every rule that the README shows is a rule of the sample or of the doorbell', () => {
@@ -25,10 +30,13 @@ test('every rule that the README shows is a rule of the sample or of the doorbel
   expect(doorbell.filter((rule) => !shown.includes(rule))).toEqual([])
 })
 
-test.each(['README.md', 'CONTRIBUTING.md'])('every file that %s links to is there', (page) => {
-  const links = Array.from(read(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g), ([, link = '']) => link)
-  expect(links.filter((link) => !existsSync(path.join(root, link)))).toEqual([])
-})
+test.each(['README.md', 'CONTRIBUTING.md', 'src/consumers/README.md'])(
+  'every file that %s links to is there',
+  (page) => {
+    const links = Array.from(read(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g), ([, link = '']) => link)
+    expect(links.filter((link) => !existsSync(path.join(root, path.dirname(page), link)))).toEqual([])
+  },
+)
 
 test('the doorbell rings, and the guest book is signed, on a real gateway', async () => {
   const data = mkdtempSync(path.join(tmpdir(), 'signalbox-readme-'))

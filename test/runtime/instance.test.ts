@@ -5,18 +5,21 @@ import type { Log } from '../../src/asgi/context.ts'
 import type { Application, Event } from '../../src/asgi/protocol.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { SignalboxError, reason } from '../../src/runtime/errors.ts'
-import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
+import { Instance } from '../../src/runtime/instance.ts'
+import { defaultMailboxLimits } from '../../src/runtime/instance-options.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { settled } from '../../src/runtime/settled.ts'
 import { scopeOf } from '../support/scopes.ts'
 import type { Numbered, TestProtocol } from './test-protocol.ts'
 
-type Setup = Partial<{ closeTimeout: number; events: number; bytes: number; messages: number; log: Log }>
+type Setup = Partial<{ closeTimeout: number; events: number; bytes: number; layer: MemoryLayer; log: Log }>
 
 const scope = scopeOf('test', { route: 'a.yaml:3' })
 
-function open(application: Application<TestProtocol>, { closeTimeout = 5000, log = silentLog, ...limits }: Setup = {}) {
-  const layer = new MemoryLayer()
+function open(
+  application: Application<TestProtocol>,
+  { closeTimeout = 5000, log = silentLog, layer = new MemoryLayer(), ...limits }: Setup = {},
+) {
   const sent: Numbered[] = []
   const state = { progress: 'none' as Progress, resumed: 0, closed: 0 }
   const ended = Promise.withResolvers<Outcome>()
@@ -242,7 +245,7 @@ test('a mailbox is full by bytes too', () => {
   expect(instance.deliver(event(2), { bytes: 60 })).toBe(false)
 })
 
-test('messages to its channel come through receive(), beyond the limit they are dropped and counted, and the channel dies with the scope', async () => {
+test('messages to its channel come through receive(), beyond the capacity of the channel they are dropped and counted, and the channel dies with the scope', async () => {
   const taken: Event[] = []
   const joined = gate()
   const go = gate()
@@ -254,7 +257,7 @@ test('messages to its channel come through receive(), beyond the limit they are 
       for (let count = 0; count < 2; count++) taken.push(await receive())
       throw new Error('raised in a group')
     },
-    { messages: 2 },
+    { layer: new MemoryLayer({ capacity: { default: 1, patterns: [{ channel: 'local.*!*', capacity: 2 }] } }) },
   )
   await joined.promise
   for (const number of [1, 2, 3]) {
@@ -302,6 +305,27 @@ test('two receives that wait at once get two events, and both are handled', asyn
   for (const number of [1, 2]) instance.deliver(event(number), { handled: () => settled.push(number) })
   await expect(ended).resolves.toMatchObject({ kind: 'unanswered' })
   expect(settled).toEqual([1, 2])
+})
+
+test.each([
+  [true, []],
+  [false, ['the application raised']],
+])('what its adapter has told to whoever logs it (%s) has no second line', async (isReported, lines) => {
+  const logged: string[] = []
+  const log: Log = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    error: (_: object, line: string) => logged.push(line),
+  })
+  const transport = {
+    progress: 'finished' as const,
+    isReported: false,
+    send: () => undefined,
+    end: () => void (transport.isReported = isReported),
+  }
+  const options = { layer: new MemoryLayer(), log, closeTimeout: 10, limits: defaultMailboxLimits }
+  const failing = () => Promise.reject(new Error('boom'))
+  await new Instance<TestProtocol>(failing, scope, transport, options).completed
+  expect(logged).toEqual(lines)
 })
 
 test.each([

@@ -32,6 +32,9 @@ describe('secrets are not written', () => {
     ],
     ['a quote in it', { secret: 'hunter2"hunter2\\' }],
     ['credentials in a URL', { relay: 'smtp://user:hunter2@mail.example.org:587' }],
+    ['one in a sentence', { why: 'the answer to password=hunter2 was no' }],
+    ['one in a query', { why: '/login?user=ann&secret-token=hunter2&x=1' }],
+    ['one in quotes', { payload: '{"name":"kitchen","api_key":"hunter2"}', note: "Password: 'hunter2'" }],
     ['a header in a sentence', { why: 'sent Authorization: Basic aHVudGVyMg== and was refused' }],
   ])('%s', (_, fields) => {
     for (const level of ['info', 'debug'] as const) {
@@ -57,6 +60,7 @@ describe('above debug', () => {
   test.each([
     ['+14155550100', '+1…00'],
     ['sms to +491701234567: no rule', 'sms to +4…67: no rule'],
+    ['Call\n+491701234567', 'Call\n+4…67'],
     ['bob.smith+tag@support.org', 'b…@support.org'],
     ['550 <bob@support.org>: no such user', '550 <b…@support.org>: no such user'],
     ['first\nbob@localhost\u0000ann@b\u00fccher.de', 'first\nb…@localhost\u0000a…@b\u00fccher.de'],
@@ -76,7 +80,7 @@ describe('above debug', () => {
 test('whatever is logged, the line stays one of JSON, with the same keys', () => {
   const anything = fc.record({
     address: fc.oneof(fc.string({ unit: 'binary' }), fc.emailAddress()),
-    text: fc.stringMatching(/^([\\"\u0000-\u001f@a.+0-9u]|password|:|,|\[|\])*$/),
+    text: fc.stringMatching(/^([\\"\u0000-\u001f@a.+0-9u]|password|:|=|'|,|\[|\])*$/),
     name: fc.constantFrom('password', 'cookie', 'ann'),
     list: fc.array(fc.oneof(fc.constant('password'), fc.string(), fc.emailAddress(), fc.integer())),
     password: fc.oneof(fc.string({ unit: 'binary' }), fc.double({ noNaN: true }), fc.array(fc.string())),
@@ -91,6 +95,17 @@ test('whatever is logged, the line stays one of JSON, with the same keys', () =>
     }),
     { numRuns: 1000 },
   )
+})
+
+test.each<[string, unknown]>([
+  ['an object without a prototype', Object.assign(Object.create(null), { year: '2026' })],
+  ['an object that cannot be written', { toJSON: fail }],
+  ['an error whose message throws', Object.defineProperty(new Error('x'), 'message', { get: fail })],
+  ['an error whose name is no text', Object.assign(new Error('x'), { name: Symbol('x') })],
+  ['an error with a cause that throws', new Error('x', { cause: new Proxy({}, { get: fail, ownKeys: fail }) })],
+  ['a number that JSON does not have', 1n],
+])('%s is logged, and throws nothing', (_, err) => {
+  expect(info({ err }, 'nobody caught')).toMatchObject({ msg: 'nobody caught' })
 })
 
 test('a long line costs little more than a short one', () => {
@@ -111,3 +126,7 @@ test('on a terminal an entry is one line for a person', async () => {
     /^\[\d\d:\d\d:\d\d\] INFO: no rule takes this address \{"protocol":"http","address":"\/nope"\}\n$/,
   )
 })
+
+function fail(): never {
+  throw new Error('a trap')
+}

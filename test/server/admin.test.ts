@@ -131,7 +131,7 @@ describe('a request that is wrong is told why', () => {
       'Expected the header content-type: application/json',
     ],
     ['too much', '/groups/chat', post('x'.repeat(101)), 413, 'Expected at most 100 bytes'],
-    ['no JSON', '/groups/chat', post('{'), 422, `${expected} Expected property name`],
+    ['no JSON', '/groups/chat', post('{'), 422, `${expected} it is no JSON: Expected property name`],
     ['no object', '/groups/chat', post('[1]'), 422, `${expected} it is no object`],
     ['no dotted type', '/groups/chat', post({ type: 'hi' }), 422, `${expected} it has no type with a dot in it`],
     [

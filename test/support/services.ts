@@ -20,9 +20,11 @@ import type { Application, Event, Protocol, Resolution, State } from '../../src/
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { createHttpHost } from '../../src/runtime/http-host.ts'
 import type { ListeningHttpHost } from '../../src/runtime/http-host.ts'
+import type { Accounts } from '../../src/runtime/account.ts'
 import type { HttpHostOptions } from '../../src/runtime/http-server.ts'
-import { Instance, defaultMailboxLimits } from '../../src/runtime/instance.ts'
-import type { MailboxLimits } from '../../src/runtime/instance.ts'
+import { Instance } from '../../src/runtime/instance.ts'
+import { defaultMailboxLimits } from '../../src/runtime/instance-options.ts'
+import type { MailboxLimits } from '../../src/runtime/instance-options.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { addressText } from '../../src/runtime/options.ts'
 import { LazyJournal } from './lazy-journal.ts'
@@ -34,6 +36,8 @@ export interface ServicesOptions {
   readonly closeTimeout?: number
   readonly limits?: Partial<MailboxLimits>
   readonly state?: State
+  /** Where events are counted. Default: nowhere. */
+  readonly accounts?: Accounts
   readonly base?: string
   readonly redis?: SharedRedis
   /** As `listen.http` says it: what the HTTP host has that is asked for without an address. Default: a free port. */
@@ -108,6 +112,7 @@ export function createServices<P extends Protocol>(
         log,
         closeTimeout,
         limits: { ...defaultMailboxLimits, ...limits },
+        accounts: options.accounts,
         onEnd: (_, outcome) => {
           outcomes.push(outcome)
           open.delete(instance)

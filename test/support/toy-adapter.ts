@@ -12,6 +12,10 @@ export const adapter: Adapter = {
           throw new Error('thrown where nobody catches')
         })
       if (path === '/reject') void Promise.reject(new Error('rejected where nobody catches'))
+      if (path === '/hollow')
+        setImmediate(() => {
+          throw Object.create(null)
+        })
       if (path === '/hang') late = setTimeout(() => undefined, 60_000)
       const scope = { type: 'http', client: null, server: null, path, rootPath: '' }
       const found = services.resolve(scope)

@@ -85,3 +85,11 @@ export const plain = syncHandler<HttpProtocol>((scope, receive, send) => {
   // @ts-expect-error -- a misspelt field
   send({ type: 'http.response.body', text: scope.method })
 })
+
+export class Teller extends SyncConsumer<WebsocketProtocol> {
+  'websocket.receive'() {
+    this.layer.groupSend('room', { type: 'room.told', by: 'a literal with fields of its own' })
+    // @ts-expect-error -- a message has a type
+    this.layer.send('work', { by: 'nobody' })
+  }
+}
