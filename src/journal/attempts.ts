@@ -161,6 +161,7 @@ export class Attempts {
 
   #deliver(entry: Entry, content: Content): void {
     entry.attempts++
+    entry.isSuspect = false
     this.#delivering++
     let isOver = false
     const settled = (error?: unknown, scopeId?: string) => {

@@ -33,6 +33,8 @@ export interface DispatcherLimits {
   readonly bytes: number
   /** How long a journal that cannot be read or written is left alone, in milliseconds. */
   readonly pause: number
+  /** How long one that may have ended the process keeps the others that may have waiting, in milliseconds. */
+  readonly alone: number
   /** How long whoever is told to end is waited for, in milliseconds. */
   readonly grace: number
 }
@@ -45,6 +47,7 @@ const defaultLimits: DispatcherLimits = {
   page: 2000,
   bytes: 64 * 1024 * 1024,
   pause: 5000,
+  alone: 1000,
   grace: 10_000,
 }
 /** What a timer can wait: a longer wait comes to its end at the next start. */
@@ -69,7 +72,7 @@ export class Dispatcher implements JournalWatcher {
   constructor(parts: DispatcherParts) {
     this.#parts = parts
     this.#limits = { ...defaultLimits, ...parts.limits }
-    const { bytes } = this.#limits
+    const { bytes, alone } = this.#limits
     const { concurrency } = parts.options
     this.#attempts = new Attempts({
       ...this.#limits,
@@ -77,7 +80,7 @@ export class Dispatcher implements JournalWatcher {
       learned: (entry) => this.#turns.learn(entry),
       over: (entry, next) => this.#over(entry, next),
     })
-    this.#turns = new Turns({ concurrency, bytes, begin: (entry) => this.#attempts.begin(entry) })
+    this.#turns = new Turns({ concurrency, bytes, alone, begin: (entry) => this.#attempts.begin(entry) })
     this.#backlog = new Backlog({
       ...this.#limits,
       ...parts,

@@ -1,6 +1,6 @@
 /** A stored record as the dispatcher has it in memory: light, and with its content only while there is room. */
 import type { DeliveryOptions, Direction, NewRecord } from '../asgi/delivery.ts'
-import type { WaitingRow } from './messages.ts'
+import { underWay, type WaitingRow } from './messages.ts'
 import type { Line, Linked } from './line.ts'
 import type { Group } from './queues.ts'
 
@@ -35,6 +35,8 @@ export class Entry implements Linked<Entry> {
   isRouted: boolean
   /** Whether an earlier process had it. */
   redelivered = false
+  /** It was being tried when an earlier process ended, and has not been since. */
+  isSuspect = false
   /** How many attempts were begun. */
   attempts = 0
   content: Content | undefined
@@ -57,11 +59,12 @@ export class Entry implements Linked<Entry> {
   }
 
   /** One that lies on disk. */
-  static of(row: Omit<WaitingRow, 'due'>, rule: Rule, redelivered: boolean): Entry {
+  static of(row: WaitingRow, rule: Rule, redelivered: boolean): Entry {
     const entry = new Entry(rule, row.lane, row.bytes)
     entry.id = row.id
     entry.attempts = row.attempts
     entry.redelivered = redelivered
+    entry.isSuspect = redelivered && row.due === underWay
     return entry
   }
 }

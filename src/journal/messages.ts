@@ -24,6 +24,9 @@ export interface EncodedRecord {
   readonly peer: string
 }
 
+/** In the place of a time: it is being tried, and nobody knows yet what comes of it. */
+export const underWay = -1
+
 /** A record that waits, without its content. */
 export interface WaitingRow {
   readonly id: number
@@ -33,7 +36,7 @@ export interface WaitingRow {
   readonly lane: string
   /** How often it was begun. */
   readonly attempts: number
-  /** When it may be tried next, in milliseconds since 1970; 0 for at once. */
+  /** When it may be tried next, in milliseconds since 1970; 0 for at once; `underWay` when it was being tried when the process ended. */
   readonly due: number
   /** What its content takes of memory, the body that it may share with others included. */
   readonly bytes: number

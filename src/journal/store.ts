@@ -5,7 +5,7 @@ import { eventOf } from './codec.ts'
 import { bodyBytes, countsOf, type Kept, needOf, sizeOf } from './kept.ts'
 import { keyNameOf, Keys } from './keys.ts'
 import { type End, Ledger, type Place } from './ledger.ts'
-import type { EncodedRecord, Limits, Note, Parcel, RecordState } from './messages.ts'
+import { type EncodedRecord, type Limits, type Note, type Parcel, type RecordState, underWay } from './messages.ts'
 import { headsOf, placesOf, rowWidth } from './parcel.ts'
 import { Parcels } from './parcels.ts'
 import type { Siblings } from './siblings.ts'
@@ -70,7 +70,7 @@ export class JournalStore {
     this.#remove = { waiting: remove('waiting'), dead: remove('dead') }
     this.#find = prepare('SELECT place, size, error FROM waiting WHERE id = ?')
     this.#fail = prepare('UPDATE waiting SET attempts = ?, due = ?, error = ?, size = ? WHERE id = ?')
-    this.#count = prepare('UPDATE waiting SET attempts = attempts + ? WHERE id = ?')
+    this.#count = prepare(`UPDATE waiting SET attempts = attempts + ?1, due = iif(?1 > 0, ${underWay}, 0) WHERE id = ?`)
     this.#bury = prepare(`INSERT INTO dead
       SELECT id, place, lane, ?, 0, at, ?, ?, body, peer, ?, scope, event FROM waiting WHERE id = ?`)
     this.#revive = prepare(`INSERT INTO waiting

@@ -2,12 +2,15 @@
 import type { Direction } from '../asgi/delivery.ts'
 import type { Entry, Rule } from './entry.ts'
 import { Line } from './line.ts'
+import { Suspects } from './suspects.ts'
 
 export interface TurnsParts {
   /** How many of a rule run at once that says nothing of it. */
   readonly concurrency: number
   /** Bytes of those that wait for their turn; of more the content is read again when it is theirs. */
   readonly bytes: number
+  /** How long one that may have ended the process is tried without the others that may have, in milliseconds. */
+  readonly alone: number
   /** It is this one's turn; to be followed by `over`. */
   begin(entry: Entry): void
 }
@@ -17,12 +20,14 @@ export class Turns {
   readonly #rules = new Map<string, Rule>()
   /** Those that stand behind the one whose turn it is; a lane without anybody is not here. */
   readonly #lanes = new Map<string, Line<Entry>>()
+  readonly #suspects: Suspects
   #stopped = false
   #bytes = 0
   #running = 0
 
   constructor(parts: TurnsParts) {
     this.#parts = parts
+    this.#suspects = new Suspects({ alone: parts.alone, admit: (entry) => this.admit(entry) })
   }
 
   get running(): number {
@@ -32,6 +37,7 @@ export class Turns {
   /** Begins nothing more. */
   stop(): void {
     this.#stopped = true
+    this.#suspects.stop()
   }
 
   /** The rule of this name; the same one each time. */
@@ -65,6 +71,7 @@ export class Turns {
 
   /** It is the first in its lane. */
   admit(entry: Entry): void {
+    if (!this.#suspects.admits(entry)) return
     const { route, isRouted, delivery } = entry
     if (entry.rule.route !== route) entry.rule = this.rule(entry.rule.protocol, entry.rule.direction, route)
     const { rule } = entry
@@ -86,6 +93,7 @@ export class Turns {
     rule.running--
     this.#running--
     if (!keepsLane) this.release(entry.lane)
+    this.#suspects.over(entry)
     this.#goOn(rule)
   }
 

@@ -47,6 +47,100 @@ describe('the next process', () => {
   })
 })
 
+describe('what was being tried when the process ended', () => {
+  /** A record that ends the process, and two that were tried beside it. */
+  const crash = async (folder: string) => {
+    const first = await start(folder, () => new Promise(() => {}))
+    await first.accept(record('poison'), record('one'), record('two'))
+    await first.leave()
+    const attempts = new Attempts()
+    const second = await start(folder, attempts.deliver, { limits: { grace: 1 } })
+    await attempts.count(3)
+    return second
+  }
+
+  test('is no dead letter with the one that ended it: each is tried without the others', async () => {
+    const folder = newFolder()
+    const before = await crash(folder)
+    await before.leave()
+    for (let times = 2; times <= 5; times++) {
+      const attempts = new Attempts()
+      const process = await start(folder, attempts.deliver, { limits: { alone: 60_000 } })
+      await attempts.count(1)
+      await process.journal.counts() // whatever else is let begin has begun by then
+      expect(attempts.begun.map(({ record: { event, attempt } }) => ({ event, attempt }))).toEqual([
+        { event: { type: 'toy.text', text: 'poison' }, attempt: times },
+      ])
+      await process.leave()
+    }
+    const attempts = new Attempts()
+    const last = await start(folder, attempts.deliver, { limits: { alone: 60_000 } })
+    for (const texts of [['one'], ['one', 'two']]) {
+      await attempts.count(texts.length)
+      await last.journal.counts()
+      expect(attempts.texts).toEqual(texts)
+      attempts.begun.at(-1)?.end.resolve()
+    }
+    while ((await counts(last)).waiting > 0) await last.journal.flush()
+    expect(await counts(last)).toEqual({ accepted: 3, handled: 2, waiting: 0, dead: 1 })
+  })
+
+  test('keeps nobody waiting for long who was not', async () => {
+    const folder = newFolder()
+    const before = await crash(folder)
+    await before.leave()
+    const attempts = new Attempts()
+    const process = await start(folder, attempts.deliver, { limits: { alone: 60_000 } })
+    await attempts.count(1)
+    await process.accept(record('new'))
+    await attempts.count(2)
+    expect(attempts.texts).toEqual(['poison', 'new'])
+  })
+
+  test('is tried beside one that hangs, after a while', async () => {
+    const folder = newFolder()
+    const before = await crash(folder)
+    await before.leave()
+    const attempts = new Attempts()
+    await start(folder, attempts.deliver, { limits: { alone: 1 } })
+    await attempts.count(3)
+    expect(attempts.texts).toEqual(['poison', 'one', 'two'])
+  })
+
+  test('has ended nothing when the gateway closed by itself', async () => {
+    const folder = newFolder()
+    const before = await crash(folder)
+    await before.dispatcher.close(AbortSignal.abort())
+    await before.leave()
+    const attempts = new Attempts()
+    await start(folder, attempts.deliver, { limits: { alone: 60_000 } })
+    await attempts.count(3)
+    expect(attempts.begun.map(({ record: { attempt } }) => attempt)).toEqual([1, 1, 1])
+  })
+
+  test('waits for its turn with what comes behind it in its lane', async () => {
+    const folder = newFolder()
+    const lane = { lane: 'a' }
+    const first = await start(folder, () => new Promise(() => {}))
+    await first.accept(record('poison'), record('1', lane), record('2', lane))
+    await first.leave()
+    const middle = new Attempts()
+    const second = await start(folder, middle.deliver)
+    await middle.count(2)
+    await second.leave()
+    const attempts = new Attempts()
+    const third = await start(folder, attempts.deliver, { limits: { alone: 60_000 } })
+    await attempts.count(1)
+    await third.accept(record('3', lane))
+    for (const texts of [['poison'], ['poison', '1'], ['poison', '1', '2'], ['poison', '1', '2', '3']]) {
+      await attempts.count(texts.length)
+      await third.journal.counts()
+      expect(attempts.texts).toEqual(texts)
+      attempts.begun.at(-1)?.end.resolve()
+    }
+  })
+})
+
 describe('closing', () => {
   test('begins nothing more, and waits for what runs', async () => {
     const attempts = new Attempts()

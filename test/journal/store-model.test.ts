@@ -1,7 +1,7 @@
 /** The store against a simple model: whatever is done to it, in whatever order, and with what comes to nothing in between. */
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import type { EncodedRecord, RecordFilter, RecordState } from '../../src/journal/messages.ts'
+import { type EncodedRecord, type RecordFilter, type RecordState, underWay } from '../../src/journal/messages.ts'
 import { Reader } from '../../src/journal/reader.ts'
 import { discard, retry, sweep } from '../../src/journal/work.ts'
 import { bodies, finish, Pair, parcelOf, resultsOf, type ModelRecord, pass } from './model.ts'
@@ -83,11 +83,11 @@ const dead = fc.tuple(id, fc.nat(9), text).map(([target, attempts, error]): Step
   if (found) Object.assign(found, { state: 'dead', attempts, due: 0, error })
 })
 
-const begun = fc.array(id).map((ids): Step => (pair) => {
-  pair.note([{ kind: 'begun', ids, by: 1 }])
+const begun = fc.tuple(fc.array(id), fc.constantFrom(1 as const, -1 as const)).map(([ids, by]): Step => (pair) => {
+  pair.note([{ kind: 'begun', ids, by }])
   for (const each of ids) {
     const found = pair.model.waiting(each)
-    if (found) found.attempts++
+    if (found) Object.assign(found, { attempts: found.attempts + by, due: by > 0 ? underWay : 0 })
   }
 })
 
