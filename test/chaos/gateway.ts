@@ -1,7 +1,7 @@
 /** The gateway as a process that is killed and started again, always on the same ports and the same data. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
 
@@ -21,7 +21,10 @@ export async function freePorts(): Promise<Ports> {
   return { http, mqtt, email }
 }
 
-/** Writes the YAML; answers its path. `journal` is what stands below that key. */
+/** What Twilio signs with. */
+export const token = 'development'
+
+/** Writes the YAML; answers its path. `journal` is what stands below that key. The rule of each sender says whose it is. */
 export function writeYaml(folder: string, { http, mqtt, email }: Ports, journal: string): string {
   const handlers = path.join(import.meta.dirname, 'handlers.ts')
   const file = path.join(folder, 'gateway.yaml')
@@ -30,7 +33,7 @@ listen:
   http: { address: 127.0.0.1:${http} }
   mqtt: { address: 127.0.0.1:${mqtt}, anonymous: true }
   email: { address: 127.0.0.1:${email} }
-  sms: { provider: { twilio: { authToken: development, publicUrl: 'http://127.0.0.1:${http}' } } }
+  sms: { replyTimeout: 300ms, provider: { twilio: { authToken: ${token}, publicUrl: 'http://127.0.0.1:${http}' } } }
 data: ./data
 drainTimeout: 30s
 journal: { attempts: 30, backoff: 10ms, maxBackoff: 100ms, ${journal} }
@@ -38,34 +41,44 @@ application:
   ProtocolTypeRouter:
     mqtt:
       TopicRouter:
-        - { topic: chaos/#, app: '${handlers}#Publishes' }
+        - { topic: chaos/mqtt-1, app: '${handlers}#Publishes' } # mqtt-1
+        - { topic: chaos/mqtt-2, app: '${handlers}#Publishes' } # mqtt-2
     email:
       EmailToRouter:
-        - { domain: chaos.example, app: '${handlers}#Mails' }
+        - { domain: email.example, app: '${handlers}#Mails' } # email
+        - { domain: email-no-id.example, app: '${handlers}#Mails' } # email-no-id
     sms:
       SMSFromRouter:
-        - { phone: '+1', app: '${handlers}#Texts' }
+        - { phone: '+1', app: '${handlers}#Texts' } # sms
 `
   writeFileSync(file, yaml)
   return file
 }
 
-export class GatewayProcess {
+/** Whose rule stands there: `gateway.yaml:17` is what the journal calls it. */
+export function senderAt(yaml: string, route: string): string | undefined {
+  const line = readFileSync(yaml, 'utf8').split('\n')[Number(route.split(':')[1]) - 1]
+  return line?.split(' # ')[1]
+}
+
+export class GatewayProcess implements AsyncDisposable {
   readonly #yaml: string
   readonly #environment: NodeJS.ProcessEnv
   #child: ChildProcess | undefined
-  #error = ''
-  starts = 0
+  /** Resolves when it was ended, and rejects when it has ended by itself. */
+  #ended: Promise<void> = Promise.resolve()
+  /** How long the last start took, in milliseconds. */
+  startTook = 0
 
-  /** `longest`: how long an attempt takes at most, in milliseconds. */
-  constructor(yaml: string, longest: number) {
+  /** `notes` is where the handlers write; `longest`: how long an attempt takes at most, in milliseconds. */
+  constructor(yaml: string, { notes, longest }: { readonly notes: string; readonly longest: number }) {
     this.#yaml = yaml
-    this.#environment = { ...process.env, CHAOS_LONGEST: String(longest) }
+    this.#environment = { ...process.env, CHAOS_NOTES: notes, CHAOS_LONGEST: String(longest) }
   }
 
-  /** Resolves when it serves. */
+  /** Resolves when it serves, or was killed before it did. */
   async start(): Promise<void> {
-    this.starts++
+    const begun = performance.now()
     const program = path.join(root, 'bin', 'signalbox.js')
     const child = spawn(process.execPath, [program, 'serve', this.#yaml], {
       cwd: root,
@@ -73,13 +86,15 @@ export class GatewayProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
-    this.#error = ''
-    child.stderr.on('data', (chunk: Buffer) => (this.#error = (this.#error + String(chunk)).slice(-20_000)))
-    const ended = once(child, 'close').then(() => {
-      throw new Error(`the gateway ended by itself:\n${this.#error}`)
+    let error = ''
+    child.stderr.on('data', (chunk: Buffer) => (error = (error + String(chunk)).slice(-20_000)))
+    this.#ended = once(child, 'close').then(() => {
+      if (!child.killed) throw new Error(`the gateway ended by itself:\n${error}`)
     })
-    await Promise.race([once(child.stdout, 'data'), ended])
-    ended.catch(() => undefined)
+    // Whoever kills it next hears of it.
+    this.#ended.catch(() => undefined)
+    await Promise.race([once(child.stdout, 'data'), this.#ended])
+    if (!child.killed) this.startTook = performance.now() - begun
     child.stdout.resume()
   }
 
@@ -90,15 +105,17 @@ export class GatewayProcess {
 
   /** Ends it well; answers its exit code. */
   async close(): Promise<number | null> {
-    return await this.#end('SIGTERM')
+    await this.#end('SIGTERM')
+    return this.#child?.exitCode ?? null
   }
 
-  async #end(signal: NodeJS.Signals): Promise<number | null> {
-    const child = this.#child
-    if (!child || child.exitCode !== null) return child?.exitCode ?? null
-    const closed = once(child, 'close')
-    child.kill(signal)
-    await closed
-    return child.exitCode
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child?.kill('SIGKILL')
+    await this.#ended.catch(() => undefined)
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    this.#child?.kill(signal)
+    await this.#ended
   }
 }

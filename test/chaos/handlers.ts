@@ -1,22 +1,16 @@
 /** The gateway under chaos: notes what it has handled in a file that outlives it, and fails now and then. */
 import { appendFileSync } from 'node:fs'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EmailConsumer, MqttConsumer, SmsConsumer, permanent, type EmailMessage, type MqttPublish } from 'signalbox'
 
 /** One line of the file. */
 export interface Note {
-  readonly protocol: string
   readonly event: string
-  readonly attempt: number
   readonly redelivered: boolean
 }
 
 interface Scope {
-  readonly type: string
-  readonly attempt?: number
   readonly redelivered?: boolean
-  readonly state: Readonly<Record<string, unknown>>
 }
 
 /** Of a hundred: how many attempts fail, and how many events can never be handled. */
@@ -24,16 +18,16 @@ const failures = 10
 const hopeless = 1
 /** How long an attempt takes at most, in milliseconds. */
 const longest = Number(process.env['CHAOS_LONGEST'] ?? 4)
+/** The file. */
+const notes = process.env['CHAOS_NOTES'] ?? ''
 
 async function handle(scope: Scope, event: string): Promise<void> {
   await sleep(Math.random() * longest)
   if (hash(event) % 100 < hopeless) throw permanent(new Error(`${event} can never be handled`))
   if (Math.random() * 100 < failures) throw new Error('this attempt fails')
-  const { type: protocol, attempt = 1, redelivered = false, state } = scope
-  const note: Note = { protocol, event, attempt, redelivered }
-  // What was written stays when the process is killed: the file is the system's by then. What a full disk cuts off is an attempt
-  // that failed, and a line of its own.
-  appendFileSync(path.join(String(state['data']), 'handled.jsonl'), `\n${JSON.stringify(note)}`)
+  const note: Note = { event, redelivered: scope.redelivered ?? false }
+  // What was written stays when the process is killed: the file is the system's by then.
+  appendFileSync(notes, `${JSON.stringify(note)}\n`)
 }
 
 function hash(text: string): number {

@@ -5,8 +5,17 @@ import { generate, parser, type IPublishPacket, type Packet } from 'mqtt-packet'
 interface Message {
   readonly packet: IPublishPacket
   readonly done: () => void
+  /** It went out at least once. */
+  sent: boolean
   /** PUBREC has come. */
   received: boolean
+}
+
+interface Ears {
+  /** PUBACK or PUBREC has come: false when it is lost on its way. */
+  hears(): boolean
+  /** CONNACK said no. */
+  refused(returnCode: number): void
 }
 
 /** How long it leaves a gateway alone that is not there, in milliseconds. */
@@ -15,16 +24,20 @@ const pause = 30
 export class MqttDevice {
   readonly #port: number
   readonly #clientId: string
+  readonly #ears: Ears
   /** Without an acknowledgement, in the order of sending. */
   readonly #messages = new Map<number, Message>()
   #socket: Socket | undefined
   #connected = false
   #nextId = 1
   #closed = false
+  /** CONNACK has come, whatever it says. */
+  #answered: PromiseWithResolvers<void> | undefined
 
-  constructor(port: number, clientId: string) {
+  constructor(port: number, clientId: string, ears: Ears) {
     this.#port = port
     this.#clientId = clientId
+    this.#ears = ears
     this.#connect()
   }
 
@@ -33,9 +46,17 @@ export class MqttDevice {
     const messageId = this.#freeId()
     const packet: IPublishPacket = { cmd: 'publish', topic, payload, qos, messageId, dup: false, retain: false }
     const { promise, resolve } = Promise.withResolvers<void>()
-    this.#messages.set(messageId, { packet, done: resolve, received: false })
-    if (this.#connected) this.#send(packet)
+    const message: Message = { packet, done: resolve, sent: false, received: false }
+    this.#messages.set(messageId, message)
+    if (this.#connected) this.#publish(message)
     return promise
+  }
+
+  /** Breaks its connection off; resolves when it is back. */
+  leave(): Promise<void> {
+    this.#answered = Promise.withResolvers()
+    this.#socket?.destroy()
+    return this.#answered.promise
   }
 
   close(): void {
@@ -65,7 +86,7 @@ export class MqttDevice {
       cmd: 'connect',
       clientId: this.#clientId,
       clean: false,
-      keepalive: 30,
+      keepalive: 0,
       protocolId: 'MQTT',
     }
     socket.on('connect', () => this.#send({ ...connecting, protocolVersion: 4 }))
@@ -73,9 +94,13 @@ export class MqttDevice {
 
   #take(packet: Packet): void {
     const id = packet.messageId ?? 0
-    if (packet.cmd === 'connack') this.#resume(packet.returnCode ?? 1)
-    else if (packet.cmd === 'puback' || packet.cmd === 'pubcomp') this.#finish(id)
-    else if (packet.cmd === 'pubrec') {
+    if (packet.cmd === 'connack') {
+      this.#resume(packet.returnCode ?? 1)
+      this.#answered?.resolve()
+    }
+    if (packet.cmd === 'pubcomp') this.#finish(id)
+    else if (packet.cmd === 'puback' && this.#ears.hears()) this.#finish(id)
+    else if (packet.cmd === 'pubrec' && this.#ears.hears()) {
       const message = this.#messages.get(id)
       if (message) message.received = true
       this.#send({ cmd: 'pubrel', messageId: id })
@@ -84,11 +109,21 @@ export class MqttDevice {
 
   /** [MQTT-4.4.0-1] */
   #resume(returnCode: number): void {
-    if (returnCode !== 0) return void this.#socket?.destroy()
-    this.#connected = true
-    for (const [messageId, { packet, received }] of this.#messages) {
-      this.#send(received ? { cmd: 'pubrel', messageId } : { ...packet, dup: true })
+    if (returnCode !== 0) {
+      this.#ears.refused(returnCode)
+      return void this.#socket?.destroy()
     }
+    this.#connected = true
+    for (const [messageId, message] of this.#messages) {
+      if (message.received) this.#send({ cmd: 'pubrel', messageId })
+      else this.#publish(message)
+    }
+  }
+
+  /** [MQTT-3.3.1-1], [MQTT-3.3.1-2] */
+  #publish(message: Message): void {
+    this.#send({ ...message.packet, dup: message.sent })
+    message.sent = true
   }
 
   #finish(id: number): void {

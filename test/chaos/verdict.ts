@@ -1,72 +1,100 @@
-/** What became of every event that had a positive answer. */
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
-import { decode } from '../../src/journal/codec.ts'
-import { Journal } from '../../src/journal/journal.ts'
-import type { Counts } from '../../src/journal/messages.ts'
-import { journalOptions } from '../../src/journal/options.ts'
-import { silentLog } from '../../src/runtime/log.ts'
-import type { Note } from './handlers.ts'
+/** What became of the events of one sender, and which promises to it were broken. */
+import type { Evidence } from './evidence.ts'
+import type { Sender } from './senders.ts'
 
-export interface Verdict {
-  readonly answered: number
+/** What a sender did, and what it was told. */
+export type Sent = Pick<
+  Sender,
+  'name' | 'hasKey' | 'isTold' | 'sent' | 'answered' | 'answersLost' | 'toldLater' | 'wrong'
+>
+
+export interface Fate {
+  readonly sender: string
+  readonly hasKey: boolean
+  readonly sent: number
+  readonly acknowledged: number
   readonly handled: number
   readonly dead: number
-  /** Had a positive answer, and was neither handled nor kept. Expected: none. */
+  /** Had a positive answer, and was neither handled nor kept. */
   readonly lost: readonly string[]
-  /** Were handled more than once, and each further time said that this may be. */
-  readonly repeated: number
-  /** Were handled more than once without saying so. Expected: none. */
-  readonly doubled: readonly string[]
-  readonly counts: Counts
-  /** accepted = handled + waiting + dead + discarded + expired. */
-  readonly addsUp: boolean
+  /** Handled again, and said so: the process was killed in the middle. */
+  readonly redelivered: number
+  /** Handled again without saying so. */
+  readonly unmarked: readonly string[]
+  /** Positive answers that never reached the sender, so that it sent again what the gateway had. */
+  readonly answersLost: number
+  /** Records in the journal beside the first one of each event. */
+  readonly acceptedTwice: number
+  readonly toldLater: number
 }
 
-/** Of a gateway that has ended, with nothing waiting. */
-export async function judge(data: string, answered: ReadonlySet<string>): Promise<Verdict> {
-  const notes = notesIn(data)
+export interface Verdict {
+  readonly fate: Fate
+  /** In words; none: all promises were kept. */
+  readonly broken: readonly string[]
+}
+
+/** `hadTrouble`: for a while nothing could be stored. */
+export function judge(sent: Sent, evidence: Evidence, hadTrouble: boolean): Verdict {
+  const fate = fateOf(sent, evidence)
+  const broken = [
+    ...brokenPromises(fate),
+    ...miscounted(fate, evidence),
+    ...untried(fate, hadTrouble && sent.isTold),
+    ...sent.wrong.map((answer) => `was told ${answer}`),
+  ]
+  return { fate, broken: broken.map((words) => `${sent.name}: ${words}`) }
+}
+
+function fateOf(sent: Sent, { notes, kept: { waiting, dead }, counts }: Evidence): Fate {
+  const { name, hasKey, answered, answersLost, toldLater } = sent
   const seen = Map.groupBy(notes, ({ event }) => event)
-  const { letters, counts } = await lettersIn(data)
-  const lost = [...answered].filter((event) => !seen.has(event) && !letters.has(event))
-  const repeats = [...seen.values()].filter((all) => all.length > 1)
-  const { accepted, handled, waiting, dead, discarded, expired } = counts
+  const again = [...seen.values()].flatMap(([, ...repeats]) => repeats)
   return {
-    answered: answered.size,
+    sender: name,
+    hasKey,
+    sent: sent.sent,
+    acknowledged: answered.size,
     handled: seen.size,
-    dead: letters.size,
-    lost,
-    repeated: repeats.length,
-    doubled: repeats
-      .filter(([, ...again]) => again.some(({ redelivered }) => !redelivered))
-      .flatMap(([first]) => first?.event ?? []),
-    counts,
-    addsUp: accepted === handled + waiting + dead + discarded + expired && waiting === 0,
+    dead: dead.size,
+    lost: [...answered].filter((event) => ![seen, dead, waiting].some((those) => those.has(event))),
+    redelivered: again.filter(({ redelivered }) => redelivered).length,
+    unmarked: again.flatMap(({ event, redelivered }) => (redelivered ? [] : event)),
+    answersLost,
+    acceptedTwice: counts.accepted - sent.sent,
+    toldLater,
   }
 }
 
-function notesIn(data: string): Note[] {
-  const lines = readFileSync(path.join(data, 'handled.jsonl'), 'utf8').split('\n')
-  // Others were cut off by a full disk.
-  return lines.filter((line) => line.endsWith('}')).map((line) => JSON.parse(line) as Note)
+function brokenPromises({ hasKey, sent, acknowledged, lost, unmarked, acceptedTwice }: Fate): string[] {
+  // Nobody can tell what comes again without a key from what is new.
+  const unknown = hasKey ? 0 : acceptedTwice
+  return [
+    ...(acknowledged < sent ? [`${sent - acknowledged} never had a positive answer`] : []),
+    ...(lost.length > 0 ? [`${lost.length} lost: ${some(lost)}`] : []),
+    ...(unmarked.length > unknown ? [`${unmarked.length} handled again without saying so: ${some(unmarked)}`] : []),
+    ...(acceptedTwice < 0 ? [`${-acceptedTwice} never accepted`] : []),
+    ...(hasKey && acceptedTwice > 0 ? [`${acceptedTwice} accepted twice`] : []),
+  ]
 }
 
-/** The events that are dead letters: each names itself somewhere. */
-async function lettersIn(data: string): Promise<{ readonly letters: ReadonlySet<string>; readonly counts: Counts }> {
-  await using journal = await Journal.open({ folder: data, ...journalOptions.parse({}) }, silentLog)
-  const letters = new Set<string>()
-  const rows = await journal.list({ state: 'dead', limit: 100_000 })
-  for (const { id } of rows) {
-    const shown = await journal.show(id)
-    if (!shown) continue
-    const { event, body } = decode(shown)
-    const payload: unknown = Reflect.get(event, 'payload')
-    const texts = [
-      JSON.stringify(event),
-      Buffer.from(body ?? []).toString('latin1'),
-      ArrayBuffer.isView(payload) ? Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString() : '',
-    ]
-    for (const text of texts) for (const [name] of text.matchAll(/(?:mqtt-[12]|email|sms)-\d+/g)) letters.add(name)
-  }
-  return { letters, counts: await journal.counts() }
+/** What the journal says of itself, against what was seen from outside. */
+function miscounted({ handled, dead, acceptedTwice }: Fate, { counts }: Evidence): string[] {
+  const { accepted, waiting, discarded, expired } = counts
+  const sum = counts.handled + waiting + counts.dead + discarded + expired
+  const [handledTwice, deadTwice] = [counts.handled - handled, counts.dead - dead]
+  const isSeen = Math.min(handledTwice, deadTwice) >= 0 && handledTwice + deadTwice === acceptedTwice
+  if (accepted === sum && waiting === 0 && isSeen) return []
+  return [`the journal does not add up: ${JSON.stringify(counts)}`]
 }
+
+/** What a run has to come across, or it shows nothing. */
+function untried({ hasKey, answersLost, acceptedTwice, toldLater }: Fate, hadTrouble: boolean): string[] {
+  return [
+    ...(answersLost === 0 ? ['not tried: had every answer, so that nothing was sent again'] : []),
+    ...(!hasKey && acceptedTwice < answersLost ? ['not tried: what it sent again did not arrive'] : []),
+    ...(hadTrouble && toldLater === 0 ? ['not tried: was never told to come later'] : []),
+  ]
+}
+
+const some = (events: readonly string[]) => events.slice(0, 20).join(', ')

@@ -1,11 +1,11 @@
 /** The journal in trouble: a disk that is full, a file that is locked or damaged, a process or thread that is killed. */
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, jest, test } from '@jest/globals'
 import { Running, run } from '../support/child.ts'
+import { SmallDisk } from '../support/small-disk.ts'
 import { accept, eventsOf, Folder, logged, openJournal, readableLog, record, rejection } from './support.ts'
 
 const fixture = (name: string) => path.join(import.meta.dirname, 'fixtures', name)
@@ -88,42 +88,14 @@ describe('a file that cannot be written', () => {
   })
 })
 
-/** A disk of 4 MiB, where this user may mount one. */
-class SmallDisk implements Disposable {
-  readonly folder = new Folder()
-  readonly isMounted: boolean
-
-  constructor() {
-    const given = ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', this.folder.path]
-    this.isMounted = spawnSync('mount', given).status === 0
-  }
-
-  fill(): void {
-    const handle = fs.openSync(path.join(this.folder.path, 'filler'), 'w')
-    try {
-      for (;;) fs.writeSync(handle, Buffer.alloc(4096))
-    } catch {
-      fs.closeSync(handle)
-    }
-  }
-
-  makeRoom(): void {
-    fs.rmSync(path.join(this.folder.path, 'filler'))
-  }
-
-  [Symbol.dispose](): void {
-    if (this.isMounted) spawnSync('umount', [this.folder.path])
-    this.folder[Symbol.dispose]()
-  }
-}
-
 test('a disk that is full: refused, nothing of it stored, notes kept, and recovered when there is room', async () => {
-  using disk = new SmallDisk()
+  using folder = new Folder()
+  using disk = new SmallDisk(folder.path, '4m')
   if (!disk.isMounted) return
   const { log, lines } = readableLog()
   const event = Buffer.alloc(8000, 'e')
   {
-    await using journal = await openJournal(disk.folder.path, {}, log)
+    await using journal = await openJournal(folder.path, {}, log)
     const [a = 0, b = 0] = await accept(journal, 'a', 'b')
     disk.fill()
     const error = await rejection(journal.accept([record({ event }), record({ event })]))
@@ -141,7 +113,7 @@ test('a disk that is full: refused, nothing of it stored, notes kept, and recove
     expect(await accept(journal, 'c')).toEqual([3])
   }
   expect(lines.map(({ msg }) => msg)).toEqual(['the journal cannot be written', 'the journal can be written again'])
-  await using journal = await openJournal(disk.folder.path)
+  await using journal = await openJournal(folder.path)
   expect(await journal.counts()).toMatchObject({ accepted: 3, handled: 1, dead: 1, waiting: 1 })
 })
 
