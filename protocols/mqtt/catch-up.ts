@@ -24,6 +24,7 @@ export class CatchUp {
   /** What came while the session is read; undefined: it is not. */
   #held: AedesPublishPacket[] | undefined
   #heldBytes = 0
+  #over: PromiseWithResolvers<void> | undefined
   /** What was read from the session, by name. */
   #read: Set<string> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -36,12 +37,17 @@ export class CatchUp {
   /** The session is about to be read. */
   begin(): void {
     this.#held ??= []
+    this.#over ??= Promise.withResolvers()
+  }
+
+  /** Resolves when the session was read, or the client is gone; undefined: it is not being read. */
+  get over(): Promise<void> | undefined {
+    return this.#over?.promise
   }
 
   /** This message was read from the session and is sent. */
   read(packet: Named): void {
-    const name = nameOf(packet)
-    if (name !== undefined) (this.#read ??= new Set()).add(name)
+    ;(this.#read ??= new Set()).add(nameOf(packet))
   }
 
   /** Whether a message that was published is not to be sent now: it comes later, or has come already. */
@@ -71,6 +77,7 @@ export class CatchUp {
     this.#held = undefined
     this.#heldBytes = 0
     for (const packet of held) if (!this.#wasRead(packet)) this.#deliver(packet)
+    this.#settle()
     if (this.#read) this.#timer ??= setTimeout(() => this.#forget(), overlap).unref()
   }
 
@@ -79,11 +86,16 @@ export class CatchUp {
     clearTimeout(this.#timer)
     this.#held = undefined
     this.#read = undefined
+    this.#settle()
+  }
+
+  #settle(): void {
+    this.#over?.resolve()
+    this.#over = undefined
   }
 
   #wasRead(packet: Named): boolean {
-    const name = nameOf(packet)
-    return name !== undefined && (this.#read?.delete(name) ?? false)
+    return this.#read?.delete(nameOf(packet)) ?? false
   }
 
   #deliver(packet: AedesPublishPacket): void {
@@ -103,7 +115,6 @@ interface Named {
   readonly brokerCounter?: number | undefined
 }
 
-/** What was retained has none. */
-function nameOf({ brokerId, brokerCounter }: Named): string | undefined {
-  return brokerId ? `${brokerCounter} ${brokerId}` : undefined
+function nameOf({ brokerId, brokerCounter }: Named): string {
+  return `${brokerCounter} ${brokerId}`
 }

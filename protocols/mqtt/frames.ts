@@ -1,5 +1,6 @@
-/** Packets for clients as bytes: a PUBLISH of QoS 0, made once for all who get the same message, and SUBACK. */
+/** Packets for clients as bytes: PUBLISH, with QoS 0 made once for all who get the same message, and SUBACK. */
 import type { AedesPublishPacket } from 'aedes'
+import type { Qos } from './scope.ts'
 
 /** As the broker has it. */
 export type Message = Pick<AedesPublishPacket, 'topic' | 'payload' | 'retain'> &
@@ -11,7 +12,7 @@ export class Frames {
   #retain = false
   #frame: Buffer = Buffer.alloc(0)
 
-  /** Not to be changed: it is shared. */
+  /** With QoS 0. Not to be changed: it is shared. */
   of(message: Message): Buffer {
     const { brokerId, brokerCounter = 0, retain } = message
     const isKnown = brokerCounter === this.#brokerCounter && brokerId === this.#brokerId && retain === this.#retain
@@ -27,17 +28,18 @@ export class Frames {
   }
 }
 
-/** Section 3.3: without DUP [MQTT-3.3.1-2]. */
-function publishFrame({ topic, payload, retain }: Message): Buffer {
+/** Section 3.3: of a message that is sent for the first time, so without DUP, whatever its publisher said [MQTT-3.3.1-3]. */
+export function publishFrame({ topic, payload, retain }: Message, qos: Qos = 0, messageId = 0): Buffer {
   const topicLength = Buffer.byteLength(topic)
-  const length = 2 + topicLength + Buffer.byteLength(payload)
+  const length = 2 + topicLength + (qos > 0 ? 2 : 0) + Buffer.byteLength(payload)
   const head = 1 + bytesFor(length)
   const frame = Buffer.allocUnsafe(head + length)
-  frame[0] = retain ? 0x31 : 0x30
+  frame[0] = 0x30 | (qos << 1) | (retain ? 1 : 0)
   writeLength(frame, length, head)
   frame.writeUInt16BE(topicLength, head)
   frame.write(topic, head + 2)
-  const start = head + 2 + topicLength
+  let start = head + 2 + topicLength
+  if (qos > 0) start = frame.writeUInt16BE(messageId, start)
   if (typeof payload === 'string') frame.write(payload, start)
   else frame.set(payload, start)
   return frame

@@ -234,12 +234,15 @@ export class Gate extends EventEmitter {
   #watch(silence: number): void {
     this.#lastSign = performance.now()
     const look = () => {
+      if (this.destroyed) return
       if (this.#source.isPaused() && !this.#outlet.isClogged) this.#sign()
       const left = silence - (performance.now() - this.#lastSign)
-      if (left > 0) this.#keepaliveTimer = setTimeout(look, Math.ceil(left))
+      if (left > 0) lookAfter(left)
       else this.cut('keepalive', new Error('no sign of life within one and a half times the keep alive'))
     }
-    this.#keepaliveTimer = setTimeout(look, silence)
+    // A turn later: what came while this process stood still is heard first.
+    const lookAfter = (wait: number) => (this.#keepaliveTimer = setTimeout(() => setImmediate(look), Math.ceil(wait)))
+    lookAfter(silence)
   }
 
   // To Aedes and the session.

@@ -27,9 +27,25 @@ export function numberAnew(client: object): void {
   })
 }
 
+/** For the next message to the client. */
+export function nextIdentifier(client: object): number {
+  const numbering = client as Numbering
+  const next = numbering._nextId
+  numbering._nextId = (next % most) + 1
+  return next
+}
+
 /** A message goes to the client under this identifier. */
 export function takeIdentifier(client: object, identifier: number | undefined): void {
-  if (identifier !== undefined) inUse.get(client)?.add(identifier)
+  if (identifier === undefined) return
+  const used = inUse.get(client) ?? new Set()
+  inUse.set(client, used)
+  used.add(identifier)
+}
+
+/** Whether something of a session was sent to the client under this identifier, and is not acknowledged. */
+export function hasIdentifier(client: object, identifier: number | undefined): boolean {
+  return identifier !== undefined && (inUse.get(client)?.has(identifier) ?? false)
 }
 
 /** The client has acknowledged it. */

@@ -1,5 +1,6 @@
 /** What a client publishes, from Aedes asking about it until it is acknowledged: handled, then brokered, all in order. */
 import type { PublishPacket } from 'aedes'
+import { comesAgain } from './storing.ts'
 
 type Done = (error?: Error | null) => void
 type Brokered = (error?: Error) => void
@@ -17,8 +18,8 @@ export interface InboundHost {
   allowed(packet: PublishPacket): boolean
   /** Whether this message of QoS 2 was published before. Never rejects. */
   isRepeated(packet: PublishPacket): Promise<boolean>
-  /** To the application; `done` is called once, when it was handled or has failed. */
-  deliver(packet: PublishPacket, done: () => void): void
+  /** To the application; `done` is called once, when it was handled or has failed; or with `comesAgain`. */
+  deliver(packet: PublishPacket, done: (error?: unknown) => void): void
   /** To the subscribers; `done` is called once, when they have it. */
   broker(packet: PublishPacket, done: Brokered): void
   /** PUBACK. */
@@ -149,7 +150,12 @@ export class Inbound {
 
   #deliver(entry: Entry): void {
     if (entry.repeated) this.#ready(entry)
-    else this.#host.deliver(entry.packet, () => this.#ready(entry))
+    else {
+      this.#host.deliver(entry.packet, (error) => {
+        entry.dropped = error === comesAgain
+        this.#ready(entry)
+      })
+    }
   }
 
   #ready(entry: Entry): void {
@@ -195,8 +201,9 @@ export class Inbound {
       if (entry.dropped) return this.#brokered(entry, undefined)
       return this.#host.broker(packet, (error) => this.#brokered(entry, error))
     }
-    // With QoS 0 Aedes brokers it, and leaves the rest to us. Of a client that is gone it would not even do that.
-    if (qos === 1 || (qos === 2 && client.closed && client.clean)) packet.qos = 0
+    // With QoS 0 Aedes brokers it, and leaves the rest to us. Of a client that is gone it would not even do that. And what was
+    // dropped is not to be known when it comes again.
+    if (qos === 1 || (qos === 2 && client.closed && (client.clean || entry.dropped))) packet.qos = 0
     if (packet.qos === 2) (this.#storing ??= new Map()).set(packet, entry)
     const before = this.#handing
     this.#handing = entry

@@ -16,7 +16,7 @@ type Target = Origin
 
 /** What is known of a publish beside what it says. */
 export interface Arrival {
-  /** Called once; with an error when the application failed on it and nobody will try again. */
+  /** Called once; with an error when the application failed on it and nobody will try again, or with `comesAgain`. */
   readonly done: Settled
   /** What the client knows it by; only asked when it is stored. Left out: by nothing. */
   readonly key?: (() => string) | undefined

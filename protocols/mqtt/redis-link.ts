@@ -252,10 +252,12 @@ export class RedisLink {
   #await(connection: Redis): void {
     this.#answered(connection)
     if (this.#closed) return
-    this.#awaited.set(
-      connection,
-      setTimeout(() => connection.disconnect(true), this.#answerTimeout),
-    )
+    const giveUp = () => {
+      if (this.#awaited.get(connection) === timer) connection.disconnect(true)
+    }
+    // A turn later: what came while this process stood still is heard first.
+    const timer = setTimeout(() => setImmediate(giveUp), this.#answerTimeout)
+    this.#awaited.set(connection, timer)
   }
 
   #answered(connection: Redis): void {

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import AsyncRedisPersistence from 'aedes-persistence-redis/asyncPersistence.js'
 import type { Redis } from 'ioredis'
 import { freeIdentifier, takeIdentifier } from './identifiers.ts'
+import { fromSession, retainedFor } from './kept.ts'
 import { noSuchPacket, type Identified, type StoredClient, type StoredPacket } from './store.ts'
 
 /** What is used of the package. */
@@ -61,7 +62,8 @@ export class RedisPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(distinct(this.#packets(this.#inner.createRetainedStreamCombi(filters))))
+    // A scan of Redis may find something twice.
+    return Readable.from(retainedFor(filters, this.#packets(this.#inner.createRetainedStreamCombi(filters))))
   }
 
   /** How many messages wait for this client. */
@@ -134,7 +136,7 @@ export class RedisPersistence {
       const seen = new Set<string>()
       for await (const packet of this.#packets(this.#inner.outgoingStream(client))) {
         const name = `${packet.brokerId} ${packet.brokerCounter}`
-        if ((packet.cmd === 'pubrel') === released && !seen.has(name)) yield unmarked(packet)
+        if ((packet.cmd === 'pubrel') === released && !seen.has(name)) yield fromSession(unmarked(packet))
         seen.add(name)
       }
     }
@@ -171,9 +173,9 @@ export class RedisPersistence {
  * another would get it under an identifier that is in use there. So each client has a copy of its own, under a name of its own.
  */
 function ownCopy(clientId: string, packet: StoredPacket): StoredPacket {
-  const { brokerId, brokerCounter, cmd, topic, payload, qos, retain, dup, messageId } = packet
+  const { brokerId, brokerCounter, cmd, topic, payload, qos, retain, messageId, clientId: publisher } = packet
   const name = brokerId && brokerId + markOf(clientId)
-  return { brokerId: name, brokerCounter, cmd, topic, payload, qos, retain, dup, messageId }
+  return { brokerId: name, brokerCounter, cmd, topic, payload, qos, retain, messageId, clientId: publisher }
 }
 
 /** Undefined for what says only under which identifier it was sent: PUBREL. */
@@ -187,16 +189,6 @@ const markOf = (clientId: string): string => `.${createHash('sha1').update(clien
 /** As it was before `ownCopy`. */
 function unmarked(packet: StoredPacket): StoredPacket {
   return { ...packet, brokerId: packet.brokerId?.split('.', 1)[0] }
-}
-
-/** A scan of Redis may find something twice. */
-async function* distinct(packets: AsyncIterable<StoredPacket>): AsyncGenerator<StoredPacket> {
-  const topics = new Set<string>()
-  for await (const packet of packets) {
-    if (topics.has(packet.topic)) continue
-    topics.add(packet.topic)
-    yield packet
-  }
 }
 
 function isPacket(found: unknown): boolean {

@@ -6,6 +6,7 @@ import type { SharedRedis } from '../../src/asgi/adapter.ts'
 import type { Log } from '../../src/asgi/context.ts'
 import { reason } from '../../src/runtime/errors.ts'
 import { expiryInterval } from './away.ts'
+import { forSubscriber } from './kept.ts'
 import { SharedEmitter } from './redis-emitter.ts'
 import { longestRetry, RedisLink } from './redis-link.ts'
 import { RedisPersistence } from './redis-persistence.ts'
@@ -240,14 +241,19 @@ export class RedisStore implements Store {
     return stream
   }
 
+  /** For one client alone. */
   outgoingEnqueue(to: { readonly clientId: string }, packet: StoredPacket): Promise<void> {
-    return this.outgoingEnqueueCombi([to], packet)
+    return this.#inTurn(this.#enqueue([to], packet))
+  }
+
+  /** For subscribers. */
+  outgoingEnqueueCombi(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void> {
+    return this.#inTurn(this.#enqueueAll(to, forSubscriber(packet)))
   }
 
   /** Ends after those that began before: what is stored for nobody would overtake what is. */
-  outgoingEnqueueCombi(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void> {
+  #inTurn(stored: Promise<void>): Promise<void> {
     const before = this.#enqueuing
-    const stored = this.#enqueueAll(to, packet)
     const inTurn = Promise.all([stored, before.catch(() => undefined)]).then(() => undefined)
     this.#enqueuing = inTurn
     inTurn.catch(() => undefined)

@@ -17,7 +17,7 @@ import type { MqttPublishSend, MqttScope, Qos } from './scope.ts'
 import { packetOf } from './send.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SlotOptions } from './slot.ts'
-import { Subscriptions } from './subscriptions.ts'
+import { Subscriptions, type ForwardedPacket } from './subscriptions.ts'
 import { topicProblem } from './topic.ts'
 
 /** The two ends of the connection, as scopes have them. */
@@ -62,6 +62,8 @@ export class Session implements ClientPackets {
       framed: context.framed,
       forwards: (packet) => this.forwards(packet),
       qosFor: (packet) => (this.#catchUp?.isDelivering(packet) ? packet.qos : this.subscriptions.qosFor(packet)),
+      sends: (packet) => context.store.outgoingUpdate(client, packet),
+      caughtUp: () => this.#catchUp?.over,
     })
     gate.packets = this
     this.peers = peers
@@ -280,7 +282,7 @@ export class Session implements ClientPackets {
   }
 
   /** Whether the client gets this message now. */
-  forwards(packet: AedesPublishPacket): boolean {
+  forwards(packet: ForwardedPacket): boolean {
     const { unreadLimit } = this.#context
     if (unreadLimit !== undefined && this.gate.writableLength > unreadLimit) {
       // What it has not acknowledged waits for it in its session.
@@ -288,11 +290,10 @@ export class Session implements ClientPackets {
     }
     const catchUp = this.#catchUp
     if (catchUp?.isDelivering(packet)) return true
-    if (!this.subscriptions.forwards(packet, this.#client.id)) return false
-    if (!catchUp) return true
-    const { messageId } = packet as { readonly messageId?: number } // not in its types
-    // One with a packet identifier comes from the session.
-    if (messageId === undefined) return !catchUp.keepsBack(packet)
+    if (!catchUp || packet.messageId === undefined)
+      return this.subscriptions.forwards(packet, this.#client.id) && !catchUp?.keepsBack(packet)
+    // One with a packet identifier comes from the session, and is deleted there when it is not sent.
+    if (!this.subscriptions.allows(packet, this.#client.id)) return false
     packet.qos = this.#qosOfKept(packet)
     catchUp.read(packet)
     return true
@@ -360,7 +361,7 @@ export class Session implements ClientPackets {
     }
   }
 
-  #deliver(packet: PublishPacket, done: () => void): void {
+  #deliver(packet: PublishPacket, done: (error?: unknown) => void): void {
     const { topic, payload, qos, retain, dup, messageId } = packet
     // A copy: what it came in has other packets in it.
     const bytes = new Uint8Array(typeof payload === 'string' ? Buffer.from(payload) : payload)

@@ -2,7 +2,8 @@
 import { Readable } from 'node:stream'
 import { hasCode, reason, SignalboxError } from '../../src/runtime/errors.ts'
 import { AwayClients } from './away.ts'
-import { freeIdentifier, takeIdentifier } from './identifiers.ts'
+import { freeIdentifier, hasIdentifier, takeIdentifier } from './identifiers.ts'
+import { forSubscriber, fromSession, retainedFor } from './kept.ts'
 import { MemoryLevel } from './memory-level.ts'
 import { OrderedLevel, type Level } from './ordered-level.ts'
 import type { Qos } from './scope.ts'
@@ -23,6 +24,8 @@ export interface StoredPacket extends Identified {
   /** Which broker took it, and its number there. */
   readonly brokerId?: string | undefined
   readonly brokerCounter?: number | undefined
+  /** Who published it, or who alone it is for. */
+  readonly clientId?: string | undefined
 }
 export interface StoredClient {
   readonly id: string
@@ -34,6 +37,8 @@ export interface Store {
   readonly ready: boolean
   /** Aedes looks for this very function, and asks for the others by their names. */
   setup(broker: unknown): Promise<void>
+  /** The message is sent to the client, under its packet identifier: it waits until it is acknowledged. */
+  outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void>
   /** Whether this message of QoS 2 was published before [MQTT-4.3.3-2]. */
   hasIncoming(client: StoredClient, packet: Identified): Promise<boolean>
   /** The client is about to be let in: resolves when it is nowhere else. Its session does not expire until `release`. */
@@ -48,7 +53,7 @@ export interface Store {
 interface Persistence {
   setup(broker: unknown): Promise<void>
   storeRetained(packet: StoredPacket): Promise<void>
-  createRetainedStreamCombi(filters: readonly string[]): Readable
+  createRetainedStreamCombi(filters: readonly string[]): AsyncIterable<StoredPacket>
   addSubscriptions(client: StoredClient, subscriptions: readonly Subscription[]): Promise<void>
   removeSubscriptions(client: StoredClient, filters: readonly string[]): Promise<void>
   subscriptionsByClient(client: StoredClient): Promise<Subscription[]>
@@ -56,7 +61,7 @@ interface Persistence {
   outgoingEnqueueCombi(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void>
   outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void>
   outgoingClearMessageId(client: StoredClient, packet: StoredPacket): Promise<StoredPacket | undefined>
-  outgoingStream(client: StoredClient): Readable
+  outgoingStream(client: StoredClient): AsyncIterable<StoredPacket>
   incomingStorePacket(client: StoredClient, packet: StoredPacket): Promise<void>
   incomingGetPacket(client: StoredClient, packet: Identified): Promise<StoredPacket>
   incomingDelPacket(client: StoredClient, packet: StoredPacket): Promise<void>
@@ -197,7 +202,7 @@ export class SessionStore implements Store {
   }
 
   #retainedMessages(filters: readonly string[]): Readable {
-    const stream = this.#persistence.createRetainedStreamCombi(filters)
+    const stream = Readable.from(retainedFor(filters, this.#persistence.createRetainedStreamCombi(filters)))
     // Aedes pipes it without listening for errors: one more would end the process.
     stream.on('error', (error) => this.#policy.failed(error))
     return stream
@@ -238,12 +243,14 @@ export class SessionStore implements Store {
     return this.removeSubscriptions(client, filters)
   }
 
-  async outgoingEnqueue(to: { readonly clientId: string }, packet: StoredPacket): Promise<void> {
-    await this.outgoingEnqueueCombi([to], packet)
+  /** For one client alone. */
+  outgoingEnqueue(to: { readonly clientId: string }, packet: StoredPacket): Promise<void> {
+    return this.#enqueue([to], packet)
   }
 
+  /** For subscribers. */
   outgoingEnqueueCombi(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void> {
-    return to.length === 0 ? nothing : this.#enqueue(to, packet)
+    return to.length === 0 ? nothing : this.#enqueue(to, forSubscriber(packet))
   }
 
   async #enqueue(to: readonly { readonly clientId: string }[], packet: StoredPacket): Promise<void> {
@@ -253,6 +260,8 @@ export class SessionStore implements Store {
   }
 
   async outgoingUpdate(client: StoredClient, packet: StoredPacket): Promise<void> {
+    // Of what was never sent nothing stands there; whoever acknowledges it over and over is not to keep the store busy.
+    if (packet.cmd === 'pubrel' && !hasIdentifier(client, packet.messageId)) return
     takeIdentifier(client, packet.messageId)
     try {
       await this.#persistence.outgoingUpdate(client, packet)
@@ -263,15 +272,19 @@ export class SessionStore implements Store {
   }
 
   async outgoingClearMessageId(client: StoredClient, packet: StoredPacket): Promise<StoredPacket | undefined> {
-    if (packet.messageId === undefined) return undefined
+    if (!hasIdentifier(client, packet.messageId)) return undefined
     freeIdentifier(client, packet.messageId)
     const cleared = await this.#persistence.outgoingClearMessageId(client, packet)
     if (cleared) this.#count(client.id, -1)
     return cleared
   }
 
-  outgoingStream(client: StoredClient): Readable | readonly StoredPacket[] {
-    return this.#queued.has(client.id) ? this.#persistence.outgoingStream(client) : noMessages
+  outgoingStream(client: StoredClient): AsyncIterable<StoredPacket> | readonly StoredPacket[] {
+    return this.#queued.has(client.id) ? this.#waiting(client) : noMessages
+  }
+
+  async *#waiting(client: StoredClient): AsyncGenerator<StoredPacket> {
+    for await (const packet of this.#persistence.outgoingStream(client)) yield fromSession(packet)
   }
 
   async incomingStorePacket(client: StoredClient, packet: StoredPacket): Promise<void> {

@@ -22,11 +22,13 @@ export interface PublishOptions {
   readonly mayRepeat: boolean
   /** Whether its client would send it again; a will is not repeated. */
   readonly isRepeated: boolean
-  /** Called when it is on disk, and all before it. */
-  readonly done: () => void
+  /** Called when it is on disk, and all before it; or with `comesAgain`. */
+  readonly done: (error?: unknown) => void
 }
 
 const notStored = new SignalboxError('journal_failed', 'it could not be stored while its client was there')
+/** What `done` is told of a publish that its client, who is gone, sends again: until then nothing is to come of it. */
+export const comesAgain = Symbol('comes again')
 const nothing = () => undefined
 /** How long a journal that could not store something is left alone, in milliseconds. */
 const pause = 500
@@ -40,9 +42,10 @@ class Publish implements Fields, Depositor {
   readonly isRepeated: boolean
   state: 'waiting' | 'underway' | 'over' = 'waiting'
   next: Publish | undefined
+  comesAgain = false
   readonly #origin: Origin
   readonly #storing: Storing
-  #done: () => void
+  #done: PublishOptions['done']
 
   constructor(
     event: MqttPublish,
@@ -87,7 +90,7 @@ class Publish implements Fields, Depositor {
     const done = this.#done
     // The journal has it until it is handled, and the packet that it came in is not to wait for that.
     this.#done = nothing
-    done()
+    done(this.comesAgain ? comesAgain : undefined)
   }
 }
 
@@ -130,6 +133,8 @@ export class Storing {
   stored(publish: Publish, id: number): void {
     if (id > this.last) this.last = id
     publish.state = 'over'
+    // It is known by its key then. The broker must not hear of it in the middle of the next connection.
+    publish.comesAgain = this.#closed && publish.key !== undefined && publish.event.qos === 2
     this.#answer()
   }
 
@@ -146,7 +151,8 @@ export class Storing {
 
   #giveUp(publish: Publish, error: unknown): void {
     publish.state = 'over'
-    if (publish.isRepeated) return
+    publish.comesAgain = publish.isRepeated
+    if (publish.comesAgain) return
     const { client } = publish.scope
     this.#log.error({ err: error, client }, 'a will could not be stored: it is a dead letter')
     this.#journal.bury(publish, error)

@@ -12,6 +12,9 @@ export interface SubscriptionsHost {
   denied(filter: string, why: string): void
 }
 
+/** With what its types do not have: who published it. */
+export type ForwardedPacket = AedesPublishPacket & { readonly clientId?: string }
+
 interface Granted {
   readonly levels: readonly FilterLevel[]
   readonly qos: Qos
@@ -57,16 +60,19 @@ export class Subscriptions {
     return qos === 0 ? 0 : (Math.min(qos, this.#highestQos(topic) ?? qos) as Qos) // [MQTT-3.8.4-6]
   }
 
-  /** Whether the client, which Aedes knows by this id, gets this message. */
-  forwards(packet: AedesPublishPacket, id: string): boolean {
-    const { brokerCounter, brokerId, topic } = packet
-    const { clientId } = packet as { readonly clientId?: string } // not in its types: who published it
+  /** Whether the client, which Aedes knows by this id, may have this message: what was sent to it alone, or is its own, always. */
+  allows({ topic, clientId }: ForwardedPacket, id: string): boolean {
+    return clientId === id || (this.#host.rights()?.mayRead(topic) ?? false)
+  }
+
+  /** Whether the client gets this message, which was published. */
+  forwards(packet: ForwardedPacket, id: string): boolean {
+    const { brokerCounter, brokerId } = packet
     // A message for several of the client's subscriptions: they are asked about one right after the other. What was
     // retained has no broker, and is asked about once.
     const name = brokerId ? `${brokerCounter} ${brokerId}` : ''
     if (name !== '' && name === this.#lastForwarded) return false
-    // What was sent to this client alone, or is its own, is not a matter of its rights.
-    if (clientId !== id && !this.#host.rights()?.mayRead(topic)) return false
+    if (!this.allows(packet, id)) return false
     this.#lastForwarded = name
     return true
   }

@@ -90,8 +90,8 @@ export type Accepted =
 
 /** Whoever waits for one record to be on disk: one of the two is called, once, and never before `put` has returned. */
 export interface Depositor {
-  /** It is on disk, or was before, by this id; 0: another process of the data folder has it. */
-  stored(id: number): void
+  /** It is on disk by this id, or with `known` was before; 0: another process of the data folder has it. */
+  stored(id: number, known: boolean): void
   /** `journal_full`, `journal_failed`: it was not stored, and the sender is to come again later. */
   refused(error: unknown): void
 }

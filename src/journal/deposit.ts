@@ -23,7 +23,7 @@ export class Deposit implements Caller {
   stored(ids: readonly number[], at: number): void {
     const id = ids[at] ?? 0
     if (id > 0) this.#take(this.#entry, id)
-    this.#depositor.stored(id === -elsewhere ? 0 : Math.abs(id))
+    this.#depositor.stored(id === -elsewhere ? 0 : Math.abs(id), id < 0)
   }
 
   refused(error: unknown): void {

@@ -14,7 +14,7 @@ import { createHttpServer, listenProblem, type HttpHostOptions, type HttpServer 
 import { IdleConnections } from './idle-connections.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { addressText } from './options.ts'
-import { Peer, peerOf, type PeerResponse, type PeerSocket } from './peer.ts'
+import { Peer, ignoreError, peerOf, type PeerResponse, type PeerSocket } from './peer.ts'
 
 /** The host as its owner sees it. */
 export interface ListeningHttpHost extends HttpHost {
@@ -161,7 +161,8 @@ class NodeHttpHost implements ListeningHttpHost {
     response.peer = peer
     response._keepAliveTimeout = this.#keepAliveTimeout
     if (this.#closed || peer.last || isFaulty(request)) response.shouldKeepAlive = false
-    const handler = own ?? this.#handler(this.#requests, request) ?? this.#otherRequests
+    const early = peer.last && this.#upgradeHandler(request) ? refuseUpgrade : undefined
+    const handler = own ?? early ?? this.#handler(this.#requests, request) ?? this.#otherRequests
     if (!handler) return answer(response, 404)
     try {
       handler(request, response, endpoints)
@@ -180,7 +181,7 @@ class NodeHttpHost implements ListeningHttpHost {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listener away: without another one a reset would end the process.
-    socket.on('error', ignore)
+    socket.on('error', ignoreError)
     known(socket).upgraded = true
     const handler = this.#upgradeHandler(request)
     if (!handler || this.#closed) return endUpgrade(socket, 503)
@@ -192,7 +193,7 @@ class NodeHttpHost implements ListeningHttpHost {
     }
   }
 
-  /** What was asked for before is answered before: where it is not yet, this one is a plain request too (RFC 9110 7.8). */
+  /** What was asked for before is answered before: where it is not yet, this one is a request like others (RFC 9110 7.8). */
   #isUpgrade(request: IncomingMessage): boolean {
     const peer = known(request.socket)
     // Node drops what came in one piece with an upgrade that it does not make: who sends without waiting is not to wait for that.
@@ -236,8 +237,6 @@ class NodeHttpHost implements ListeningHttpHost {
 /** All addresses of the machine; and what is told apart by its interface. */
 const unspecified = /^(?:0\.0\.0\.0|::)$|%/
 
-function ignore(): void {}
-
 /** One listener for all sockets: a closure of its own would cost each of them a fifth of what an idle one holds in memory. */
 function tracker(peers: Chain<Peer>): (socket: PeerSocket) => void {
   function forget(this: PeerSocket): void {
@@ -256,7 +255,7 @@ function known({ [peerOf]: peer }: PeerSocket): Peer {
 
 /** RFC 9110 9.3.6: this is no proxy. */
 function refuseConnect(socket: PeerSocket): void {
-  socket.on('error', ignore) // as for an upgrade
+  socket.on('error', ignoreError) // as for an upgrade
   const { newest } = known(socket)
   if (!newest || isSaid(known(socket))) return endUpgrade(socket, 405)
   newest.once('close', () => socket.writable && endUpgrade(socket, 405))
@@ -265,6 +264,12 @@ function refuseConnect(socket: PeerSocket): void {
   socket.on('timeout', () => socket.destroy())
   socket.on('end', () => socket.destroy())
   socket.resume()
+}
+
+/** RFC 9110 15.5.22: whoever shakes hands has no use for the answer to a plain request. */
+const refuseUpgrade: RequestHandler = (_request, response) => {
+  response.setHeader('upgrade', 'websocket')
+  answer(response, 426, 'What was asked for before has no answer yet: upgrade on a connection of its own')
 }
 
 /** RFC 9110 10.1.1. */

@@ -38,6 +38,9 @@ export class Peer implements Linked<Peer> {
   }
 }
 
+/** Listens to a socket that was upgraded, until whoever has it does: its end says enough. */
+export function ignoreError(): void {}
+
 /** Says what a host wants to know of each response: two listeners for each would cost more. */
 export class PeerResponse<Request extends IncomingMessage = IncomingMessage>
   extends ServerResponse<Request>

@@ -4,7 +4,7 @@ import mqtt from 'mqtt'
 import { requires } from '../../support/requirements.ts'
 import { RedisServer } from '../../layers/redis-server.ts'
 import { Systems } from './gateways.ts'
-import { bytes, messagesOf, nextMessage, recorder, until, type MqttServer } from './support.ts'
+import { bytes, messagesOf, nextMessage, packet, recorder, until, type MqttServer } from './support.ts'
 
 const { describe } = requires('redis-server', 'redis-cli')
 const openIn = ({ test: { open } }: MqttServer) => open.size
@@ -275,6 +275,23 @@ describe('retained messages', () => {
       await until(() => messagesOf(late).length >= 2)
       expect(messagesOf(late).toSorted()).toEqual(['state/door open', 'state/lamp off'])
     }
+  })
+
+  test('come again on the other one to a session that has not acknowledged them', async () => {
+    await using system = await systems.start([recorder(), recorder()])
+    const [a, b] = system.servers
+    const sender = await b.connect()
+    await sender.publishAsync('state/lamp', 'on', { qos: 1, retain: true })
+    const subscribe = packet(0x82, Buffer.from([0, 1]), bytes.string('state/+'), Buffer.from([1]))
+    const device = await a.raw()
+    device.send(bytes.connect({ clientId: 'device', flags: 0 }), subscribe)
+    const [, first = ''] = /lamp(..)on$/s.exec(await device.until(/on$/)) ?? []
+    device.reset()
+    const again = await b.raw()
+    again.send(bytes.connect({ clientId: 'device', flags: 0 }))
+    // With DUP, QoS 1 and RETAIN.
+    expect(await again.until(/on$/)).toBe(`\x20\x02\x01\x00\x3b\x10\x00\x0astate/lamp${first}on`)
+    again.end()
   })
 })
 

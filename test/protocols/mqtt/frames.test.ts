@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { generate, parser, type IPublishPacket } from 'mqtt-packet'
-import { Frames, subackFrame } from '../../../protocols/mqtt/frames.ts'
+import { Frames, publishFrame, subackFrame } from '../../../protocols/mqtt/frames.ts'
 import { checkPacket, parsePublish, parseSubscribe } from '../../../protocols/mqtt/packet.ts'
 
 const limits = { maxPacketSize: 2 ** 22, maxTopicLevels: 100, maxTopicLength: 65_535, maxSubscriptions: 1 }
@@ -35,6 +35,17 @@ test('a frame is what mqtt-packet writes for the same message', () => {
 })
 
 const messageId = fc.integer({ min: 1, max: 65_535 })
+
+test('so it is with an identifier', () => {
+  const qos = fc.constantFrom(1 as const, 2 as const)
+  fc.assert(
+    fc.property(topic, payload, fc.boolean(), qos, messageId, (name, bytes, retain, level, id) => {
+      const message = { topic: name, payload: Buffer.from(bytes), retain }
+      const expected = generate({ cmd: 'publish', qos: level, messageId: id, dup: false, ...message })
+      expect(publishFrame(message, level, id).equals(expected)).toBe(true)
+    }),
+  )
+})
 
 test('SUBACK is what mqtt-packet writes, however many filters it answers', () => {
   const codes = fc.array(fc.constantFrom(0, 1, 2, 0x80), { minLength: 1, maxLength: 300, size: 'max' })

@@ -1,9 +1,9 @@
 /** The gate by bytes: order, the window, back-pressure in both directions, and keep alive. */
 import { once } from 'node:events'
-import { setTimeout as pause } from 'node:timers/promises'
-import { describe, expect, test } from '@jest/globals'
+import { beforeEach, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { packetType } from '../../../protocols/mqtt/packet.ts'
+import { pass, stopTime } from '../../support/time.ts'
 import { chunkSizes, chunked, closed, connect, connected, openGate, turn } from './gates.ts'
 import { bytes, packet } from './support.ts'
 
@@ -116,6 +116,7 @@ describe('order and window', () => {
   })
 
   test('DISCONNECT waits for what was published before it, but not for ever', async () => {
+    stopTime()
     const { peer, gate, taken } = await connected()
     peer.write(Buffer.concat([publish('a'), bytes.disconnect, publish('after the end')]))
     await turn()
@@ -127,8 +128,9 @@ describe('order and window', () => {
 
     const stuck = await connected()
     stuck.peer.write(Buffer.concat([publish('a'), bytes.disconnect]))
-    await once(stuck.gate, 'readable')
-    while (stuck.taken.length < 3) await turn()
+    await pass(19)
+    expect(stuck.taken).toHaveLength(2)
+    await pass(1)
     expect(stuck.taken.map((one) => packetType(one))).toEqual([1, 3, 14])
   })
 
@@ -221,22 +223,23 @@ describe('toward the client', () => {
   })
 
   test('a client that does not read its acknowledgements is cut, and one that reads in time is not', async () => {
+    stopTime()
     const slow = await connected({ drainTimeout: 250 })
     const stuck = await connected({ drainTimeout: 250 })
-    const ended = closed(stuck.gate)
     for (const { peer, gate } of [slow, stuck]) {
       peer.pause()
       for (let id = 1; gate.writableLength < 256 * 1024; id++) gate.acknowledge(id & 0xffff)
       peer.write(publish('waits'))
     }
-    await turn()
+    await pass(249)
     slow.peer.resume()
-    await ended
+    while (slow.texts().length === 0) await turn()
+    await pass(1)
     expect([stuck.gate.reason, stuck.errors, stuck.texts()]).toEqual(['error', ['drain timeout'], []])
     expect([slow.gate.destroyed, slow.texts()]).toEqual([false, ['waits']])
     // Nor is it later.
     slow.peer.pause()
-    await pause(350)
+    await pass(350)
     expect(slow.gate.destroyed).toBe(false)
   })
 
@@ -257,37 +260,52 @@ describe('toward the client', () => {
 })
 
 describe('keep alive', () => {
+  beforeEach(stopTime)
+
   test('a silent client is cut', async () => {
     const { gate, errors } = await connected({}, 30)
-    await closed(gate)
+    await pass(29)
+    expect(gate.destroyed).toBe(false)
+    await pass(1)
     expect([gate.reason, errors[0]]).toEqual(['keepalive', expect.stringContaining('no sign of life')])
+  })
+
+  test('a client that spoke while this process stood still is heard before it is cut', async () => {
+    const { peer, gate } = await connected({}, 30)
+    // It is in the socket, which is read after the timers of the turn.
+    process.nextTick(() => peer.write(bytes.ping))
+    await pass(30)
+    expect(gate.destroyed).toBe(false)
+    await pass(30)
+    expect(gate.destroyed).toBe(true)
   })
 
   test('a client whose packets wait because of us is not silent', async () => {
     const { peer, gate } = await connected({ window: 1, maxPacketSize: 70_000 }, 30)
     peer.write(Buffer.concat([publish('a'), ...Array.from({ length: 10 }, () => publish('x'.repeat(30_000)))]))
-    await new Promise((resolve) => void setTimeout(resolve, 120))
+    await turn()
+    for (let round = 0; round < 4; round++) await pass(30)
     expect(gate.destroyed).toBe(false)
-    gate.destroy()
   })
 
   test('a packet that is long in coming is a sign of life, a byte now and then is none', async () => {
-    const slow = await connected({ maxPacketSize: 100_000 }, 1200)
     const long = bytes.publish('t', 'x'.repeat(60_000))
+    const slow = await connected({ maxPacketSize: 100_000 }, 1200)
     slow.peer.write(long.subarray(0, 100))
     for (let at = 100; at < 40_000; at += 4000) {
       slow.peer.write(long.subarray(at, at + 4000))
-      await new Promise((resolve) => void setTimeout(resolve, 150))
+      await turn()
+      await pass(150)
     }
     expect(slow.gate.destroyed).toBe(false)
-    slow.gate.destroy()
 
     const trickle = await connected({ maxPacketSize: 100_000 }, 60)
-    const end = closed(trickle.gate)
     trickle.peer.write(long.subarray(0, 10))
-    const drip = setInterval(() => trickle.peer.write('x'), 10)
-    await end
-    clearInterval(drip)
-    expect(trickle.gate.reason).toBe('keepalive')
+    for (let drop = 0; drop < 6; drop++) {
+      trickle.peer.write('x')
+      await turn()
+      await pass(10)
+    }
+    expect([trickle.gate.destroyed, trickle.gate.reason]).toEqual([true, 'keepalive'])
   })
 })

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import type { MqttProtocol } from '../../../protocols/mqtt/scope.ts'
+import { pass, stopTime } from '../../support/time.ts'
 import { bytes, connack, messagesOf, recorder, serveMqtt, until, type MqttApplication } from './support.ts'
 
 type MqttSend = Parameters<MqttApplication>[2]
@@ -89,6 +90,7 @@ test('a fire-and-forget client that publishes a thousand messages and leaves is 
 
 test('a subscriber that does not read is cut after a while, and until then holds up nobody for long', async () => {
   const { application } = recorder()
+  stopTime()
   await using server = await serveMqtt(application, { drainTimeout: '1s' })
   const stuck = await server.raw()
   stuck.send(bytes.connect({ clientId: 'stuck' }), bytes.subscribe('#'))
@@ -99,9 +101,12 @@ test('a subscriber that does not read is cut after a while, and until then holds
   const sender = await server.connect()
   const payload = Buffer.alloc(100_000)
   const count = 100
-  await Promise.all(Array.from({ length: count }, () => sender.publishAsync('t', payload, { qos: 1 })))
+  const published = Array.from({ length: count }, () => sender.publishAsync('t', payload, { qos: 1 }))
+  // So slowly that who reads has read.
+  for (; server.listener.connections === 3; await pass(50)) await sleep(5)
+  await Promise.all(published)
   await until(() => messagesOf(reader).length === count)
-  await until(() => server.listener.connections === 2)
+  expect(server.listener.connections).toBe(2)
   stuck.reset()
 })
 

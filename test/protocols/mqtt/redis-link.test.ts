@@ -75,6 +75,27 @@ test('what is published while a connection to a Redis that hangs is being closed
   }
 })
 
+test('what Redis answers while this process stands still is heard before the connection is given up', async () => {
+  const link = await started(redis.url, 100)
+  await link.whenReady()
+  const { generation } = link
+  const ping = jest.spyOn(Redis.prototype, 'ping').mockImplementationOnce(function (this: Redis) {
+    redis.hang()
+    setImmediate(() => {
+      redis.wake()
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+    })
+    return this.ping()
+  })
+  try {
+    // Of each connection, and once more.
+    while (ping.mock.calls.length < 7) await immediate()
+    expect(link.generation).toBe(generation)
+  } finally {
+    ping.mockRestore()
+  }
+})
+
 describe('a connection that comes about and says nothing', () => {
   test('is given up for another one at the start', async () => {
     await using way = await Way.to(redis.port)

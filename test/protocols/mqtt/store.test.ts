@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from '@jest/globals'
+import { expect, jest, test } from '@jest/globals'
 import { ClassicLevel } from 'classic-level'
 import fc from 'fast-check'
 import { MemoryLevel } from '../../../protocols/mqtt/memory-level.ts'
@@ -90,19 +90,42 @@ test('an operation that fails fails alone with its trip, and the next goes on', 
   expect(await level.get('a')).toBeUndefined()
 })
 
+const policy: StorePolicy = {
+  maxQueued: 10,
+  maxRetained: 10,
+  sessionExpiry: 60_000,
+  mayKeep: () => true,
+  expired: () => undefined,
+  dropped: () => undefined,
+  failed: (error) => {
+    throw error
+  },
+}
+
+test('an acknowledgement is looked up when something was sent under its identifier, and only then', async () => {
+  const store = await openStore(undefined, policy)
+  await store.setup({ id: 'broker' })
+  const lookUps = jest.spyOn(MemoryLevel.prototype, 'getMany')
+  const client = { id: 'client' }
+  const message = { cmd: 'publish', topic: 't', payload: Buffer.from('x'), brokerId: 'broker', brokerCounter: 1 }
+  const released = { ...message, cmd: 'pubrel', messageId: 7 }
+  await store.outgoingEnqueue({ clientId: 'client' }, message)
+  for (let time = 0; time < 2; time++) {
+    await store.outgoingUpdate(client, released)
+    await store.outgoingClearMessageId(client, released)
+  }
+  expect(lookUps).not.toHaveBeenCalled()
+  await store.outgoingUpdate(client, { ...message, messageId: 7 })
+  expect(await store.outgoingClearMessageId(client, released)).toMatchObject({ topic: 't', messageId: 7 })
+  lookUps.mockClear()
+  expect(await store.outgoingClearMessageId(client, released)).toBeUndefined()
+  expect(lookUps).not.toHaveBeenCalled()
+  lookUps.mockRestore()
+  await store.destroy()
+})
+
 test('a will is there until it is deleted, also after the gateway that took it has ended', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'signalbox-store-'))
-  const policy: StorePolicy = {
-    maxQueued: 10,
-    maxRetained: 10,
-    sessionExpiry: 60_000,
-    mayKeep: () => true,
-    expired: () => undefined,
-    dropped: () => undefined,
-    failed: (error) => {
-      throw error
-    },
-  }
   const open = async () => {
     const store = await openStore(folder, policy)
     await store.setup({ id: 'broker' })

@@ -123,7 +123,7 @@ test('while the journal cannot be written there is no PUBACK; then they come in 
   await using server = await serveMqtt(app.application, {}, { ...stored, data: temporary.folder })
   const client = await server.connect()
   await client.publishAsync('a', 'before', { qos: 1 })
-  const other = new DatabaseSync(join(temporary.folder, 'journal.sqlite'))
+  const other = new DatabaseSync(join(temporary.folder, 'journal.sqlite'), { timeout: 10_000 })
   other.exec('BEGIN IMMEDIATE')
   const acknowledged: string[] = []
   const texts = ['1', '2', '3']
@@ -140,6 +140,35 @@ test('while the journal cannot be written there is no PUBACK; then they come in 
   await server.test.stored.idle()
   expect(app.texts()).toEqual(['before', ...texts])
 })
+
+test.each([1, 2] as const)(
+  'QoS %i: what a client sends again, who left while the journal could not be written, is handled',
+  async (qos) => {
+    using temporary = temporaryFolder()
+    const app = recorder()
+    await using server = await serveMqtt(app.application, {}, { ...stored, data: temporary.folder })
+    const before = await server.connect()
+    await before.publishAsync('a', 'before', { qos: 1 })
+    await before.endAsync()
+    const connect = bytes.connect({ clientId: 'device', flags: 0 })
+    const file = new DatabaseSync(join(temporary.folder, 'journal.sqlite'), { timeout: 10_000 })
+    file.exec('BEGIN IMMEDIATE')
+    const first = await server.raw()
+    first.send(connect, bytes.publish('a', 'again', { qos, id: 5 }))
+    await until(() => server.test.stored.problem !== undefined)
+    first.reset()
+    await server.idle()
+    file.exec('ROLLBACK')
+    file.close()
+    const second = await server.raw()
+    second.send(connect, bytes.publish('a', 'again', { qos, id: 5, flags: 8 }))
+    await second.until(qos === 1 ? /\x40\x02\0\x05/ : /\x50\x02\0\x05/)
+    if (qos === 2) second.send(bytes.pubrel(5))
+    if (qos === 2) await second.until(/\x70\x02\0\x05/)
+    await server.test.stored.idle()
+    expect(app.texts()).toEqual(['before', 'again'])
+  },
+)
 
 describe('a publish that comes again', () => {
   const kept = bytes.connect({ clientId: 'device', flags: 0 })
@@ -274,7 +303,7 @@ test('a will that cannot be stored is a dead letter when the journal can be writ
   const will = { topic: 'a', payload: Buffer.from('gone'), qos: 1, retain: false } as const
   const client = await server.connect({ will })
   await client.publishAsync('a', 'before', { qos: 1 })
-  const other = new DatabaseSync(join(temporary.folder, 'journal.sqlite'))
+  const other = new DatabaseSync(join(temporary.folder, 'journal.sqlite'), { timeout: 10_000 })
   other.exec('BEGIN IMMEDIATE')
   client.stream.destroy()
   await until(() => server.test.stored.problem !== undefined)

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import type { Accepted, DeliveryJournal, Depositor, NewRecord } from '../../../src/asgi/delivery.ts'
 import { SignalboxError } from '../../../src/runtime/errors.ts'
 import { silentLog } from '../../../src/runtime/log.ts'
-import { type Origin, Storing } from '../../../protocols/mqtt/storing.ts'
+import { comesAgain, type Origin, Storing } from '../../../protocols/mqtt/storing.ts'
 import type { MqttProtocol, MqttPublish } from '../../../protocols/mqtt/scope.ts'
 
 beforeEach(() => void jest.useFakeTimers())
@@ -30,7 +30,7 @@ class ToldJournal implements DeliveryJournal<MqttProtocol> {
   put(record: NewRecord, depositor: Depositor): void {
     this.calls.push({
       topics: [topicOf(record)],
-      answer: () => depositor.stored(++this.#id),
+      answer: () => depositor.stored(++this.#id, false),
       refuse: () => depositor.refused(full),
     })
   }
@@ -43,9 +43,10 @@ function open() {
   const journal = new ToldJournal()
   const storing = new Storing(journal, silentLog)
   const done: string[] = []
-  const put = (topic: string) => {
-    const options = { key: undefined, mayRepeat: false, isRepeated: true, done: () => void done.push(topic) }
-    storing.put({ type: 'mqtt.publish', topic } as MqttPublish, {} as Origin, options)
+  const put = (topic: string, { key, qos }: { readonly key?: string; readonly qos?: number } = {}) => {
+    const told = (error?: unknown) => void done.push(error === comesAgain ? `${topic} comes again` : topic)
+    const options = { key, mayRepeat: false, isRepeated: true, done: told }
+    storing.put({ type: 'mqtt.publish', topic, qos } as MqttPublish, {} as Origin, options)
   }
   return { calls: journal.calls, storing, done, put, topics: () => journal.calls.map(({ topics }) => topics) }
 }
@@ -96,7 +97,17 @@ test('when the client is gone nobody waits: what is under way is answered, and w
   storing.close()
   calls[0]?.answer()
   calls[2]?.refuse()
-  expect(done).toEqual(['a', 'b', 'c'])
+  expect(done).toEqual(['a', 'b comes again', 'c comes again'])
   expect(storing.last).toBe(1)
   expect(jest.getTimerCount()).toBe(0)
+})
+
+test('what is stored only when its client is gone comes again with QoS 2, where it is known by a key', () => {
+  const { calls, storing, done, put } = open()
+  put('session 1', { key: '1', qos: 1 })
+  put('session 2', { key: '2', qos: 2 })
+  put('clean 2', { qos: 2 })
+  storing.close()
+  for (const call of calls) call.answer()
+  expect(done).toEqual(['session 1', 'session 2 comes again', 'clean 2'])
 })

@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals'
 import type { RawClient } from '../../support/raw-client.ts'
 import { inEachStore } from './stores.ts'
-import { bytes, messagesOf, packet, recorder, type MqttServer } from './support.ts'
+import { bytes, messagesOf, packet, recorder, until, type MqttServer } from './support.ts'
 
 /** A SUBSCRIBE of these filters with these QoS. */
 const subscribe = (...all: readonly (readonly [string, number])[]) =>
@@ -13,7 +13,9 @@ const publishes = ({ text }: RawClient) =>
     return `${((first ?? '').charCodeAt(0) >> 1) & 3} ${digit}`
   })
 const acknowledge = (client: RawClient) => {
-  const [id] = Array.from(client.text.matchAll(/\x32\x08\x00\x03o\/a(..)\d/gs), ([, bytes = '']) => bytes).slice(-1)
+  const [id] = Array.from(client.text.matchAll(/[\x32\x3a]\x08\x00\x03o\/a(..)\d/gs), ([, bytes = '']) => bytes).slice(
+    -1,
+  )
   client.send(packet(0x40, Buffer.from(id ?? '', 'latin1')))
 }
 
@@ -209,4 +211,27 @@ inEachStore((start) => {
       expect(publishes(client)).toEqual([`${last} 1`])
     },
   )
+
+  test.each([
+    [['#'], ['x']],
+    [['+/+'], []],
+    [['+/#', 'x'], ['x']],
+    [['$a/#'], ['$a/x']],
+    [
+      ['#', '$a/+', '+'],
+      ['$a/x', 'x'],
+    ],
+  ])('of what is retained %j takes %j, each once', async (filters, topics) => {
+    const everything = ['#', '$a/#']
+    await using server = await start({ anonymous: { publish: everything, subscribe: everything } })
+    const sender = await server.connect()
+    for (const topic of ['$a/x', 'x']) await sender.publishAsync(topic, 'kept', { qos: 1, retain: true })
+    const client = await server.connect()
+    const messages = messagesOf(client)
+    await client.subscribeAsync(filters, { qos: 1 }) // [MQTT-4.7.2-1]
+    await client.subscribeAsync('z')
+    await client.publishAsync('z', 'last')
+    await until(() => messages.includes('z last'))
+    expect(messages.toSorted()).toEqual([...topics.map((topic) => `${topic} kept`), 'z last'])
+  })
 })

@@ -1,5 +1,6 @@
 /** An MQTT listener on a free port around one application, real clients for it, and packets as bytes. */
 import { resolve } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import type { Listener } from '../../../src/asgi/adapter.ts'
 import type { Application } from '../../../src/asgi/protocol.ts'
@@ -111,7 +112,7 @@ export function messagesOf(client: MqttClient): string[] {
 }
 
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => void setTimeout(resolve, 1))
+  while (!condition()) await pause(1)
 }
 
 // Packets as bytes.
