@@ -25,7 +25,11 @@ import type {
  */
 export class WebsocketConsumer<K extends Kind = Async> extends Consumer<WebsocketProtocol, K> {
   /** It may do nothing but accept, and send what its groups are told. */
-  static override readonly [serves]: Serves = { protocols: ['websocket'] }
+  static override readonly [serves]: Serves = {
+    protocols: ['websocket'],
+    methods: ['connect', 'receiveText', 'receiveBytes', 'disconnect'],
+    optional: true,
+  }
   protected readonly lastEvent = 'websocket.disconnect'
 
   protected override disconnectEvent(error: unknown): WebsocketDisconnect {
@@ -78,9 +82,16 @@ export class WebsocketConsumer<K extends Kind = Async> extends Consumer<Websocke
     return this.connect()
   }
 
-  'websocket.receive'({ text, bytes }: WebsocketReceive): void | Promise<void> {
-    if (text !== undefined) return this.receiveText(text)
-    return bytes === undefined ? undefined : this.receiveBytes(bytes)
+  'websocket.receive'(event: WebsocketReceive): void | Promise<void> {
+    const { text, bytes } = event
+    if (text !== undefined) {
+      if (this.receiveText === WebsocketConsumer.prototype.receiveText) return this.unheard(event, 'receiveText(text)')
+      return this.receiveText(text)
+    }
+    if (bytes === undefined) return undefined
+    if (this.receiveBytes === WebsocketConsumer.prototype.receiveBytes)
+      return this.unheard(event, 'receiveBytes(bytes)')
+    return this.receiveBytes(bytes)
   }
 
   'websocket.disconnect'({ code, reason }: WebsocketDisconnect): void | Promise<void> {

@@ -17,6 +17,12 @@ export interface GroupSendResult {
   readonly dropped: number
 }
 
+/**
+ * What a sender knows of its message: it is in its channel, or was dropped, because the channel is gone (`closed`) or Redis is away
+ * (`unreachable`). `published`: it is on its way to another process, and whether the channel is there nobody says.
+ */
+export type SendResult = 'sent' | 'closed' | 'unreachable' | 'published'
+
 /** One message on its way through a worker. */
 export interface Work {
   /** 1 the first time; a message that failed, or whose worker died, comes again with the next number. */
@@ -54,12 +60,12 @@ export interface LayerStats {
  */
 export interface ChannelLayer {
   /**
-   * To a channel that is gone, or to another process while it cannot be reached, the message is dropped and counted.
+   * To a channel that is gone, or to another process while it cannot be reached, the message is dropped and counted: see the result.
    * @throws SignalboxError `channel_full` exactly when as many messages as the channel's capacity wait in it.
    * @throws SignalboxError `send_failed` when a named channel's message could not be stored.
    * @throws SignalboxError `bad_name` / `bad_message`.
    */
-  send<M extends Message>(channel: string, message: M): Promise<void>
+  send<M extends Message>(channel: string, message: M): Promise<SendResult>
   /** The next message of a channel, which is done with that; a cancelled receive loses nothing. */
   receive(channel: string, options?: { readonly signal?: AbortSignal }): Promise<Message>
   /**

@@ -1,6 +1,7 @@
 /** `signalbox journal`: what was stored and waits or is dead: to look at, to try again, to take out; also while the gateway runs. */
 import path from 'node:path'
 import type { Command } from 'commander'
+import { didYouMean } from '../config/suggest.ts'
 import { SignalboxError } from '../runtime/errors.ts'
 import { duration } from '../runtime/options.ts'
 import type { RecordLine, RecordPage } from '../server/journal-desk.ts'
@@ -94,10 +95,10 @@ function withFilter(command: Command): Command {
 
 async function list(parts: Parts, asked: Asked<Filter & Page>): Promise<ExitCode> {
   const { given } = asked
-  return await withJournal(parts, asked, async (journal) => {
+  return await withJournal(parts, asked, async (journal, protocols) => {
     const { limit, before } = given
     const most = numberOf('--limit', limit ?? '100')
-    const question = { ...filterOf(given), limit: most, reveal: given.reveal === true }
+    const question = { ...filterOf(given, protocols), limit: most, reveal: given.reveal === true }
     const rows = await journal.list(question, before === undefined ? undefined : placeIn(journal, '--before', before))
     parts.output.out(given.json ? JSON.stringify(rows, undefined, 2) : listed(rows))
   })
@@ -120,9 +121,9 @@ async function touch(
   const last = words.at(-1) ?? ''
   const file = /\.ya?ml$/.test(last) ? last : undefined
   const ids = file === undefined ? words : words.slice(0, -1)
-  return await withJournal(parts, { given, file }, async (journal) => {
+  return await withJournal(parts, { given, file }, async (journal, protocols) => {
     const named = ids.map((id) => placeIn(journal, 'the record', id))
-    const filter = filterOf(given)
+    const filter = filterOf(given, protocols)
     if (named.length === 0 && Object.keys(filter).length === 0) {
       throw new UsageError(
         'expected the numbers of records, or which ones: --state, --direction, --protocol, --rule, --older, --newer',
@@ -141,7 +142,7 @@ async function touch(
 async function withJournal(
   parts: Parts,
   { given, file: argument }: Asked,
-  act: (journals: Journals) => Promise<void>,
+  act: (journals: Journals, protocols: readonly string[]) => Promise<void>,
 ): Promise<ExitCode> {
   const { output } = parts
   if (argument !== undefined && given.config !== undefined) {
@@ -157,7 +158,8 @@ async function withJournal(
     // Not for whoever only asks for help.
     const { reachJournals } = await import('./journals.ts')
     const { definitions } = await parts.loadRegistry()
-    await act(await reachJournals(data, { definitions, limits: settings.journal }))
+    const protocols = [...definitions.map(({ name }) => name), 'channel']
+    await act(await reachJournals(data, { definitions, limits: settings.journal }), protocols)
     return exitCodes.ok
   } catch (error) {
     output.error(explained(error))
@@ -165,12 +167,12 @@ async function withJournal(
   }
 }
 
-function filterOf({ state, direction, protocol, rule, older, newer }: Filter) {
+function filterOf({ state, direction, protocol, rule, older, newer }: Filter, protocols: readonly string[]) {
   return {
     ...(state !== undefined && { state: oneOf('--state', state, ['waiting', 'dead']) }),
     ...(direction !== undefined && { direction: oneOf('--direction', direction, ['in', 'out']) }),
-    ...(protocol !== undefined && { protocol }),
-    ...(rule !== undefined && { rule }),
+    ...(protocol !== undefined && { protocol: oneOf('--protocol', protocol, protocols) }),
+    ...(rule !== undefined && { rule: placeOfRule(rule) }),
     ...(older !== undefined && { olderThan: before('--older', older) }),
     ...(newer !== undefined && { newerThan: before('--newer', newer) }),
   }
@@ -179,7 +181,13 @@ function filterOf({ state, direction, protocol, rule, older, newer }: Filter) {
 function oneOf<T extends string>(option: string, text: string, known: readonly T[]): T {
   const found = known.find((each) => each === text)
   if (found !== undefined) return found
-  throw new UsageError(`${option}: found ${JSON.stringify(text)}, expected ${known.join(' or ')}`)
+  const words = new Intl.ListFormat('en', { type: 'disjunction' }).format(known)
+  throw new UsageError(`${option}: found ${JSON.stringify(text)}, expected ${words}${didYouMean(text, known)}`)
+}
+
+function placeOfRule(text: string): string {
+  if (/.:\d+$/.test(text)) return text
+  throw new UsageError(`--rule: found ${JSON.stringify(text)}, expected file:line such as gateway.yaml:14`)
 }
 
 function before(option: string, text: string): number {

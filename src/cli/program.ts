@@ -82,7 +82,6 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
       writeErr: (text) => parts.output.error(text.trimEnd()),
     })
     .configureHelp({ subcommandTerm: termOf })
-    .showHelpAfterError('(--help tells more)')
     .addHelpText(
       'after',
       '\nExit codes: 0 fine, 64 wrong usage, 78 mistakes in the YAML, 1 anything else.\n\nExamples:\n  npx signalbox serve\n  npx signalbox check config/gateway.yaml\n  npx signalbox explain email bob@support.org',
@@ -95,7 +94,9 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
     for (const { name, summary, load } of commands) {
       const command = program.command(name).summary(summary)
       if (isList || named.has(name)) await (await load())(command, parts, run)
+      for (const each of [command, ...command.commands]) tellUsage(each)
     }
+    tellUsage(program)
     await program.parseAsync(arguments_, { from: 'user' })
     return code
   } catch (error) {
@@ -106,6 +107,11 @@ export async function runCommandLine(arguments_: readonly string[], parts: Parts
     // It has written its message, or the help or version that was asked for.
     return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
   }
+}
+
+/** Behind a mistake on the command line: what was expected there. */
+function tellUsage(command: Command): void {
+  command.showHelpAfterError(`Usage: ${command.createHelp().commandUsage(command)} (--help tells more)`)
 }
 
 /** A command in a list: `explain <protocol> <address>`, `group send <name> <message>`, or `journal list|show|retry|discard`. */

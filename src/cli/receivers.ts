@@ -35,14 +35,19 @@ export const channel: Receiver = {
   description: 'Sends a message to a channel: a named one, which workers serve, or that of one scope.',
   example: `npx signalbox channel send thumbnails '{"type":"image.resize","path":"a.png"}'`,
   async send(layer, name, message) {
-    await layer.send(name, message)
-    // That of one scope is published, as a group's messages are.
-    if (name.includes('!')) await layer.groupSize('none')
+    const known = await layer.send(name, message)
+    // What is published is answered before this is.
+    if (known === 'published') await layer.groupSize('none')
     checkDrops(layer)
-    return `sent to channel ${name}`
+    return sentTo(name, known === 'published')
   },
-  told: (name) => `sent to channel ${name}`,
+  told: (name, { published }) => sentTo(name, published === true),
 }
+
+const sentTo = (channel: string, published: boolean): string =>
+  published
+    ? `sent to the process of channel ${channel}: whether the channel is still open there it does not say`
+    : `sent to channel ${channel}`
 
 /** @throws SignalboxError `send_failed` when the layer has dropped it. */
 function checkDrops(layer: ChannelLayer): void {

@@ -2,6 +2,7 @@
 import type { ChannelLayer } from '../asgi/channel-layer.ts'
 import type { Log } from '../asgi/context.ts'
 import type { LayerSettings } from '../config/layer.ts'
+import { loginText } from '../layers/redis-link.ts'
 import { SignalboxError, reason } from '../runtime/errors.ts'
 import { openLayer } from './layer.ts'
 
@@ -40,8 +41,8 @@ export async function withRedis<T>(
 
 function awayError(error: unknown): SignalboxError {
   // Two loopback addresses that refuse make an error without a message.
-  const why = reason(error) || 'the connection is refused'
-  return new SignalboxError('send_failed', `Redis cannot be used: ${why}`)
+  const words = loginText(error) ?? `Redis cannot be used: ${reason(error) || 'the connection is refused'}`
+  return new SignalboxError('send_failed', words)
 }
 
 /** A log that says nothing, and tells of what was logged as an error. */

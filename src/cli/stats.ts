@@ -62,12 +62,15 @@ async function stats(parts: Parts, named: string | undefined, options: Options):
   }
 }
 
-const columns = ['protocol', 'rule', 'events', 'handled', 'failed', 'interrupted', 'waiting', 'dead'] as const
+const counts = ['events', 'handled', 'failed', 'interrupted', 'waiting', 'dead'] as const
+const columns = ['protocol', 'rule', ...counts] as const
 
-/** Three lines on the whole, and a table; `new` is what came since the one before. */
+/** Three lines on the whole, and a table of the rules that have counted something; `new` is what came since the one before. */
 function shown(now: Stats, before: Stats | undefined): string {
+  const some = now.rules.filter((rule) => counts.some((column) => rule[column] > 0))
+  if (some.length === 0) return [...summary(now), ''].join('\n')
   const head = before ? [...columns, 'new'] : [...columns]
-  const rows = now.rules.map((rule) => {
+  const rows = some.map((rule) => {
     const was = before?.rules.find((other) => other.protocol === rule.protocol && other.rule === rule.rule)
     const cells = columns.map((column) => String(rule[column]) || '-')
     return before ? [...cells, `+${rule.events - (was?.events ?? 0)}`] : cells

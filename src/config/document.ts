@@ -1,56 +1,27 @@
 /** YAML text -> a tree of nodes, with every mistake of syntax in it. */
-import { Composer, Parser, YAMLParseError, type CST, type Document, type YAMLError } from 'yaml'
+import { Composer, Parser, YAMLParseError, type CST, type Document } from 'yaml'
 import { reason } from '../runtime/errors.ts'
 import { mostDiagnostics, type Report } from './diagnostics.ts'
 import type { Environment } from './environment.ts'
-import { pathAt } from './path-at.ts'
 import type { ConfigNode } from './nodes.ts'
-import { TreeMaker, deepest } from './tree-maker.ts'
-
-/** Mistakes that leave the rest of the tree as it was meant: the rest is checked too. */
-const harmless: ReadonlySet<string> = new Set([
-  'BAD_DQ_ESCAPE',
-  'TAG_RESOLVE_FAILED',
-  'NON_STRING_KEY',
-  'MULTIPLE_DOCS',
-])
-
-const sentences: Readonly<Record<string, (error: YAMLError) => string>> = {
-  TAB_AS_INDENT: () => 'found a tab as indentation, expected spaces',
-  MULTIPLE_DOCS: () => 'found a second document, expected one document in the file',
-  TAG_RESOLVE_FAILED: ({ message }) =>
-    `found ${message.replace('Unresolved tag:', 'the unknown tag')}, expected a plain value`,
-  NON_STRING_KEY: () => 'found a key that is no text, expected a word',
-  BAD_DQ_ESCAPE: ({ message }) =>
-    `found an ${message.replace(/^I/, 'i')} in double quotes, expected one that YAML knows; in single quotes a backslash is a backslash`,
-  RESOURCE_EXHAUSTION: () => `found lists or maps inside of each other, expected at most ${deepest} levels`,
-}
-
-function sentence(error: YAMLError, text: string): string {
-  const [offset] = error.pos
-  // `{ port: ${PORT} }`: the braces of the variable are taken for another map.
-  if (text.slice(offset - 1, offset + 1) === '${')
-    return 'found ${ without quotes inside of braces, expected quotes: "${NAME}"'
-  return sentences[error.code]?.(error) ?? `found YAML that cannot be read: ${error.message}`
-}
+import { isHarmless, reportSyntax } from './syntax.ts'
+import { TreeMaker } from './tree-maker.ts'
 
 /** The root of the document; undefined when it is too broken to look further into. */
 export function readDocument(report: Report, environment: Environment): ConfigNode | undefined {
   const { source } = report
   const document = parse(report, source.text)
   if (!document) return undefined
-  const tabs = document.errors.some(({ code }) => code === 'TAB_AS_INDENT')
-  const readable = (tabs && withSpaces(report)) || document
-  for (const error of [...document.errors, ...document.warnings]) {
-    if (report.full) break
-    const [offset] = error.pos
-    report.error(offset, pathAt(readable.contents, offset), sentence(error, source.text))
-  }
+  const tabs = document.errors.filter(({ code }) => code === 'TAB_AS_INDENT')
+  const readable = (tabs.length > 0 && withSpaces(report)) || document
+  // What else is broken may be so because of the tabs.
+  const errors = tabs.length > 0 ? [...tabs, ...readable.errors.filter(isHarmless)] : document.errors
+  reportSyntax(report, readable, [...errors, ...readable.warnings])
   if (document.directives.yaml.version !== '1.2') {
     report.error(0, [], `found YAML ${document.directives.yaml.version}, expected 1.2`)
     return undefined
   }
-  if (!readable.errors.every(({ code }) => harmless.has(code))) return undefined
+  if (!readable.errors.every(isHarmless)) return undefined
   return new TreeMaker(report, environment).make(readable.contents)
 }
 

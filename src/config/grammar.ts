@@ -73,8 +73,10 @@ export class ApplicationReader {
 
   #notOneKey(node: MapNode, path: Path): undefined {
     const names = [...node.entries.keys()]
-    const what = names.length === 0 ? 'an empty map' : `${names.length} keys (${names.join(', ')})`
-    return this.#error(node.offset, path, `found ${what}, expected one that names a router or a middleware`)
+    const expected = 'expected one that names a router or a middleware'
+    if (names.length === 0) return this.#error(node.offset, path, `found an empty map, ${expected}`)
+    const message = `found ${names.length} keys (${names.join(', ')}), ${expected}; what belongs to it is indented below it`
+    return this.#error(node.offset, path, message)
   }
 
   #namesFor(protocols: readonly string[]): readonly string[] {
@@ -91,7 +93,13 @@ export class ApplicationReader {
     }
     const named = [...this.#routers, ...this.#registry.middleware].some(({ name }) => name === text)
     const hint = named || text === protocolTypeRouterName ? `; a router or a middleware is a key: ${text}: …` : ''
-    return this.#error(node.offset, path, `found ${found(node)}, expected file.ts#Export or package#Export${hint}`)
+    const after = this.#report.source.text.slice(node.offset + text.length, node.offset + text.length + 100)
+    const cut = /^\s+#\w/.test(after) ? '; a # behind a space begins a comment' : ''
+    return this.#error(
+      node.offset,
+      path,
+      `found ${found(node)}, expected file.ts#Export or package#Export${hint}${cut}`,
+    )
   }
 
   #protocols({ keyOffset: own }: Entry, { node, path }: Spot): Plan | undefined {

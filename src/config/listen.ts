@@ -5,6 +5,7 @@ import { once, tlsFiles } from '../runtime/options.ts'
 import type { SharedListener } from './config.ts'
 import type { Report } from './diagnostics.ts'
 import { checkPemPair } from './files.ts'
+import { protocolTypeRouterName } from './grammar.ts'
 import { found, locate, plain, type ConfigNode, type MapNode } from './nodes.ts'
 import { protocolTypes, type Plan } from './plan.ts'
 import { withoutNothing } from './settings.ts'
@@ -45,7 +46,7 @@ export class ListenReader {
         this.#report.error(
           node.offset,
           ['listen'],
-          `found ${found(node)}, expected a map of protocols: ${oneOf(this.#names)}`,
+          `found ${found(node)}, expected a map of protocols, indented below it: ${oneOf(this.#names)}`,
         )
       }
       return { listen, http: this.#shared(listen) }
@@ -63,6 +64,7 @@ export class ListenReader {
     }
     this.#addRiders(listen, node, plan)
     this.#checkShared(listen, node)
+    this.#warnOfIdle(listen, node, plan)
     const http = this.#shared(listen)
     for (const definition of this.#definitions) this.#refuse(definition, listen, { node, http, redisCluster })
     return { listen, http }
@@ -107,6 +109,20 @@ export class ListenReader {
           place,
           `found an application for ${protocol}, expected listen.${protocol}: nothing listens for it`,
         )
+    }
+  }
+
+  /** What `listen` names and the application does not. The shared address may be there for those that ride on it, or for want of another. */
+  #warnOfIdle(listen: Readonly<Record<string, unknown>>, node: MapNode, plan: Plan | undefined): void {
+    const branches = plan && protocolTypes(plan)?.branches.map(({ protocol }) => protocol)
+    // A branch with a mistake is not among them.
+    if (!branches || this.#report.failed) return
+    const routed = branches.filter((branch) => branch in listen)
+    const isNeeded = routed.length === 0 || routed.some((branch) => ridesAlong(listen[branch]))
+    for (const [name, { keyOffset }] of node.entries) {
+      if (branches.includes(name) || (name === sharedName && isNeeded)) continue
+      const message = `found listen.${name}, and no application for ${name} below ${protocolTypeRouterName}: nothing takes what comes there`
+      this.#report.warning(keyOffset, ['listen', name], message)
     }
   }
 

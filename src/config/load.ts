@@ -163,7 +163,10 @@ async function readSource(file: string, full: string): Promise<{ readonly report
       return fail('found bytes that are no UTF-8, expected a text file', text, Math.max(text.indexOf('\ufffd'), 0))
     return { report: new Report(new Source(file, text)), ready: true }
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return fail('found no such file: `npx signalbox init` writes a first one')
+    const expected = "expected the gateway's YAML"
+    if (hasCode(error, 'ENOENT'))
+      return fail(`found no such file, ${expected}: \`npx signalbox init\` writes a first one`)
+    if (hasCode(error, 'EISDIR')) return fail(`found a folder, ${expected}`)
     return fail(`found a file that cannot be read: ${reason(error)}`)
   }
 }
@@ -177,12 +180,15 @@ async function loadReferences(
   const applications = new Map<Reference, Application>()
   const factories = new Map<Reference, UserFactory>()
   for (const { reference, makes } of named) {
+    const { shown, text, offset, path: place } = reference
     try {
       // One after the other: what a module does while it loads is done in the order of the file.
-      if (makes) factories.set(reference, await references.factory(reference.text))
-      else applications.set(reference, await references.application(reference.text))
+      if (makes) factories.set(reference, await references.factory(text))
+      else {
+        applications.set(reference, await references.application(text))
+        for (const stray of await references.strays(text)) report.warning(offset, place, `found ${shown}, ${stray}`)
+      }
     } catch (error) {
-      const { shown, text, offset, path: place } = reference
       const hidden = `found ${shown}, which cannot be loaded, expected file.ts#Export or package#Export`
       report.error(offset, place, shown === text ? reason(error) : hidden)
     }

@@ -33,7 +33,8 @@ export function readMatcher(
   if (key) return compile(report, key, first[1].value, [...path, first[0]])
   // A misspelt key was meant to be the one that is missing.
   if (unknown.length === 0) {
-    report.error(node.offset, path, `found nothing to match on, expected ${oneOf(keys)} beside app`)
+    const message = `found nothing to match on, expected ${oneOf(keys)} beside app; each - begins another rule`
+    report.error(node.offset, path, message)
   }
   return undefined
 }

@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Application } from '../asgi/protocol.ts'
 import { isSyncHandler } from '../runtime/blocking.ts'
 import { SignalboxError, hasCode, reason } from '../runtime/errors.ts'
-import { lacking } from '../runtime/serves.ts'
+import { lacking, uncalled } from '../runtime/serves.ts'
 import { handlerModules } from './handler-modules.ts'
 import { loadHint } from './load-hint.ts'
 import { didYouMean } from './suggest.ts'
@@ -60,6 +60,15 @@ export class References {
     }
     if (isApplication(value)) return value
     throw bad(`found ${reference}, which is ${kindOf(value)}, expected a Consumer class or an application function`)
+  }
+
+  /** What its class has written for events in other letters than theirs: nothing would ever call it. */
+  async strays(reference: string): Promise<readonly string[]> {
+    const { written, called } = uncalled((await this.#export(reference)).value)
+    return written.flatMap((name) => {
+      const hint = didYouMean(name, called)
+      return hint === '' ? [] : `whose method ${name} no event calls${hint}`
+    })
   }
 
   /** @throws SignalboxError `bad_reference`. */

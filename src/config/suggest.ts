@@ -6,6 +6,15 @@ export function didYouMean(found: string, known: Iterable<string>): string {
   return word === undefined ? '' : `; did you mean ${JSON.stringify(word)}?`
 }
 
+/** What YAML takes for text, and somebody meant for more; behind a mistake in that text. */
+export function slip(text: string, expected: 'a map' | 'a value'): string {
+  if (/[\u2018-\u201f]/.test(text)) return '; quotes are " or \', not those of a printed text'
+  const [variable] = /^\$[A-Za-z_]\w*/.exec(text) ?? []
+  if (variable !== undefined) return `; a variable is written \${${variable.slice(1)}}`
+  const [, key] = (expected === 'a map' && /^([A-Za-z]\w*):(?!\/\/)/.exec(text)) || []
+  return key === undefined ? '' : `; behind the colon of a key there is a space: "${key}: …"`
+}
+
 function closest(found: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   // A third of the letters, but never all of them.

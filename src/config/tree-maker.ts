@@ -4,8 +4,9 @@ import type { Path, Report } from './diagnostics.ts'
 import { substitute, type Environment } from './environment.ts'
 import type { BrokenNode, ConfigNode, Entry } from './nodes.ts'
 import { isSecretKey } from './source.ts'
+import { deepest } from './syntax.ts'
 
-export const deepest = 64
+const longestKey = 100
 /** How many nodes aliases may stand for, all together. */
 const mostAliased = 10_000
 
@@ -76,7 +77,7 @@ export class TreeMaker {
       return this.#broken(
         offset,
         way.path,
-        `found the alias *${alias.source}, expected an anchor &${alias.source} above it`,
+        `found the alias *${alias.source}, expected an anchor &${alias.source} above it; text that begins with * stands in quotes`,
       )
     }
     if (way.inside.includes(target) || this.#contains(target, offset)) {
@@ -102,6 +103,12 @@ export class TreeMaker {
       if (key === undefined) continue // reported as NON_STRING_KEY
       const keyOffset = isScalar(pair.key) ? (pair.key.range?.[0] ?? offset) : offset
       const path = [...way.path, key]
+      // No more of it is shown: what is behind may be a secret.
+      const [, word] = (pair.value === null && /^([\w.-]+)(?::|\s*=)/.exec(key)) || []
+      if (word !== undefined) {
+        this.#report.error(keyOffset, way.path, `found ${word} without ": " behind it, expected "${word}: …"`)
+        continue
+      }
       const first = entries.get(key)
       if (first) {
         const { line } = this.#report.source.place(first.keyOffset)
@@ -123,9 +130,21 @@ export class TreeMaker {
     const [, end = start] = scalar?.range ?? []
     const written = this.#report.source.text.slice(start, end)
     // What is left out stands where its key does.
-    if (value === null)
-      return { kind: 'scalar', offset: written === '' ? way.at : start, value, shown: 'nothing', hidden: false }
-    const secret = isSecretKey(String(path.findLast((step) => typeof step === 'string') ?? ''))
+    if (value === null) {
+      const offset = written === '' ? way.at : start
+      const commented = /^[^\s:]+:[\t ]+#/.test(this.#report.source.text.slice(offset, offset + longestKey))
+      return {
+        kind: 'scalar',
+        offset,
+        value,
+        shown: commented ? 'nothing in front of a comment' : 'nothing',
+        hidden: false,
+      }
+    }
+    // Also of a key that lacks the space behind its colon.
+    const [, word] = /^["']?(\w+):\S/.exec(written) ?? []
+    const secret =
+      isSecretKey(word ?? '') || isSecretKey(String(path.findLast((step) => typeof step === 'string') ?? ''))
     if (secret) this.#report.source.hide(start, end)
     if (typeof value !== 'string') {
       const known = typeof value === 'number' || typeof value === 'boolean' ? value : written

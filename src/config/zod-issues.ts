@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import type { Path, Report } from './diagnostics.ts'
 import { found, locate, type ConfigNode } from './nodes.ts'
 import { keysAt } from './schema-keys.ts'
-import { didYouMean } from './suggest.ts'
+import { didYouMean, slip } from './suggest.ts'
 
 type Issue = z.core.$ZodIssue
 
@@ -47,7 +47,12 @@ function reportValue(report: Report, issue: Issue, { node, path }: Checked): voi
   const steps = stepsOf(issue)
   const located = locate(node, steps)
   if (located.broken) return
-  report.error(located.offset, [...path, ...steps], sentence(issue, located.node))
+  report.error(located.offset, [...path, ...steps], sentence(issue, located.node) + hint(issue, located.node))
+}
+
+function hint(issue: Issue, node: ConfigNode | undefined): string {
+  if (node?.kind !== 'scalar' || typeof node.value !== 'string' || node.hidden) return ''
+  return slip(node.value, issue.code === 'invalid_type' && kinds[issue.expected] === 'a map' ? 'a map' : 'a value')
 }
 
 function sentence(issue: Issue, node: ConfigNode | undefined): string {

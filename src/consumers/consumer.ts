@@ -160,7 +160,7 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
     const handler: unknown = event.type.includes('.') ? Reflect.get(this, event.type) : undefined
     if (typeof handler === 'function') return Reflect.apply(handler, this, [event])
     if (!event.type.startsWith(`${this.scope.type}.`)) {
-      this.#warn(event)
+      this.log.warn({ type: event.type }, `${this.constructor.name} has no method for this type of message`)
     } else if (acknowledged.test(event.type)) this.missed(event, `'${event.type}'`)
     return undefined
   }
@@ -172,14 +172,17 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
    */
   protected missed(event: Event, method: string): void {
     if (this.isLast(event) || !isListener(this, this.scope.type)) throw unwritten(this, method)
-    // Once: any peer can send as many as it likes.
-    if (warned.has(this.constructor)) return
-    warned.add(this.constructor)
-    this.#warn(event)
+    this.unheard(event, method)
   }
 
-  #warn({ type }: Event): void {
-    this.log.warn({ type }, `${this.constructor.name} has no method for this type of message`)
+  /** The same for an event that nobody takes for handled: it is in the log, no more. */
+  protected unheard({ type }: Event, method: string): void {
+    const { constructor } = this
+    const methods = warned.get(constructor) ?? new Set()
+    // Once: any peer can send as many as it likes.
+    if (methods.has(method)) return
+    warned.set(constructor, methods.add(method))
+    this.log.warn({ type }, `${constructor.name} has no method ${method}: what its peers send is lost`)
   }
 
   #start(scope: P['scope'], context: K['context'], speaker: Speaker<P, K>): void {
@@ -222,8 +225,8 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   }
 }
 
-/** The classes of which the log says already what they miss. */
-const warned = new WeakSet<object>()
+/** What the log says already that these classes miss. */
+const warned = new WeakMap<object, Set<string>>()
 
 /** What a peer takes for handled when nobody says otherwise: all other events have an answer of their own, or only tell something. */
 const acknowledged = /\.(?:message|publish)$/

@@ -42,13 +42,16 @@ export class Answers {
 
   /** One timer at a time, whatever the number of commands. */
   #checkAfter(delay: number): NodeJS.Timeout {
-    return setTimeout(() => {
-      this.#timer = undefined
-      if (this.#outstanding <= 0) return
-      const left = this.#last + this.#timeout - performance.now()
-      if (left > 0) this.#timer = this.#checkAfter(left)
-      else this.#onSilence(silence(this.#timeout))
-    }, delay).unref()
+    // A turn later: what came while this process stood still is heard first.
+    return setTimeout(() => setImmediate(() => this.#check()), delay).unref()
+  }
+
+  #check(): void {
+    this.#timer = undefined
+    if (this.#outstanding <= 0) return
+    const left = this.#last + this.#timeout - performance.now()
+    if (left > 0) this.#timer = this.#checkAfter(left)
+    else this.#onSilence(silence(this.#timeout))
   }
 }
 

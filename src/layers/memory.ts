@@ -6,6 +6,7 @@ import type {
   GroupSendResult,
   LayerStats,
   Receiver,
+  SendResult,
   WorkHandler,
 } from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
@@ -41,10 +42,11 @@ export class MemoryLayer implements ChannelLayer {
     })
   }
 
-  async send<M extends Event>(channel: string, message: M): Promise<void> {
+  async send<M extends Event>(channel: string, message: M): Promise<SendResult> {
     checkName('channel', channel)
     const outcome = this.#local.send(channel, seal(message, this.#maxSize).message)
     if (outcome === 'full' || outcome === 'overloaded') throw fullError(channel, outcome, this.#local)
+    return outcome
   }
 
   async receive(channel: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Event> {

@@ -7,7 +7,7 @@ import { silentLog } from '../runtime/log.ts'
 import { checkName } from './names.ts'
 import { type RedisBase, type RedisNames, redisNames } from './redis-base.ts'
 import { openLink } from './redis-connect.ts'
-import { type RedisLink, ignore, retryDelay } from './redis-link.ts'
+import { type RedisLink, ignore, loginText, retryDelay } from './redis-link.ts'
 import type { RedisLayerOptions } from './redis-options.ts'
 
 export interface ConnectionEvents {
@@ -29,7 +29,8 @@ export class RedisConnection implements RedisBase {
   readonly #stop = new AbortController()
   #link: RedisLink | undefined
   #ready = Promise.withResolvers<void>()
-  #down = false
+  /** What the log says of a Redis that is away; undefined: it is there. */
+  #down: string | undefined
 
   constructor(options: RedisLayerOptions, events: ConnectionEvents) {
     this.#options = options
@@ -94,18 +95,22 @@ export class RedisConnection implements RedisBase {
   #onReady(): void {
     const { link } = this
     if (!link) return
-    if (this.#down) this.log.info({}, 'Redis is back')
-    this.#down = false
+    if (this.#down !== undefined) this.log.info({}, 'Redis is back')
+    this.#down = undefined
     this.#events.onReady(link)
     this.#ready.resolve()
   }
 
   #onDown(error: unknown): void {
-    if (this.#down || this.closed) return
-    this.#down = true
-    this.#ready.resolve()
-    this.#ready = Promise.withResolvers()
-    this.log.error({ err: error }, 'Redis is away: going on within this process, trying to connect again')
+    if (this.closed) return
+    const words = `${loginText(error) ?? 'Redis is away'}: going on within this process, trying to connect again`
+    if (words === this.#down) return
+    if (this.#down === undefined) {
+      this.#ready.resolve()
+      this.#ready = Promise.withResolvers()
+    }
+    this.#down = words
+    this.log.error({ err: error }, words)
   }
 
   /** Broken, or silent: a server that does not answer may never close its connections. */

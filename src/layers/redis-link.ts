@@ -150,4 +150,11 @@ export function isRefusal(error: unknown): boolean {
   return /^[A-Z]{2,} /.test(reason(error))
 }
 
+/** What to say when Redis does not take the login, or wants one; undefined: it is something else. */
+export function loginText(error: unknown): string | undefined {
+  const why = reason(error)
+  if (!/^(?:WRONGPASS|NOAUTH) /.test(why)) return undefined
+  return `Redis refuses the login (${why}): look at username and password under layer.redis, or in its url`
+}
+
 export function ignore(): void {}

@@ -6,6 +6,7 @@ import type {
   GroupSendResult,
   LayerStats,
   Receiver,
+  SendResult,
   WorkHandler,
 } from '../asgi/channel-layer.ts'
 import type { Event } from '../asgi/protocol.ts'
@@ -58,7 +59,7 @@ export class RedisLayer implements ChannelLayer {
       await layer.#connection.untilReady(AbortSignal.timeout(options.connectTimeout ?? 5000))
       await layer.#subscriptions.settled(layer.#inbox)
     } catch {
-      layer.#connection.log.warn({}, 'Redis is not there yet: going on within this process until it is')
+      layer.#connection.log.warn({}, 'Redis cannot be used yet: going on within this process until it can')
     }
     return layer
   }
@@ -104,15 +105,22 @@ export class RedisLayer implements ChannelLayer {
     return this.#connection.process
   }
 
-  async send<M extends Event>(channel: string, message: M): Promise<void> {
+  async send<M extends Event>(channel: string, message: M): Promise<SendResult> {
     checkName('channel', channel)
     const sealed = seal(message, this.#maxSize)
     const process = processOf(channel)
-    if (process === undefined) await this.#sendWork(channel, toJson(sealed), '')
-    else if (process === this.process) {
+    if (process === undefined) {
+      await this.#sendWork(channel, toJson(sealed), '')
+      return 'sent'
+    }
+    if (process === this.process) {
       const outcome = this.#local.send(channel, sealed.message)
       if (outcome === 'full' || outcome === 'overloaded') throw fullError(channel, outcome, this.#local)
-    } else await this.#tell(process, toJson(sealed), { to: channel })
+      return outcome
+    }
+    const { link } = this.#connection
+    await this.#tell(process, toJson(sealed), { to: channel })
+    return link ? 'published' : 'unreachable'
   }
 
   async receive(channel: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Event> {

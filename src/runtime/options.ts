@@ -54,7 +54,7 @@ export const address = () =>
     .union([z.string(), z.number()])
     .meta({ description: 'host:port, such as 127.0.0.1:8000' })
     .transform((value, context): ListenAddress => {
-      const match = /^(?:(?:\[([^\]]+)\]|([^:\s]+)):)?(\d{1,5})$/.exec(String(value))
+      const match = /^(?:(?:\[([^\]]+)\]|([\w.-]+)):)?(\d{1,5})$/.exec(String(value))
       const port = Number(match?.[3])
       if (match && port <= 65_535) return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
       context.addIssue({

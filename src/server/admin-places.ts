@@ -41,8 +41,11 @@ export function layerPlaces(layer: ChannelLayer): readonly Place[] {
       path: /^\/channels\/([^/]+)$/,
       shown: '/channels/NAME',
       post: async (name, body) => {
-        await layer.send(name, parseMessage(body))
-        return ok({ channel: name, sent: true })
+        const known = await layer.send(name, parseMessage(body))
+        if (known === 'closed') return { status: 404, text: `no process has channel ${name}: its consumer is gone` }
+        if (known === 'unreachable')
+          return { status: 503, text: `channel ${name} is of another process, and Redis is away` }
+        return ok({ channel: name, [known]: true })
       },
     },
   ]

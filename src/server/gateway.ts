@@ -325,7 +325,7 @@ export class Gateway implements AsyncDisposable {
     return {
       ...scope,
       id: this.#idPrefix + this.#nextId.toString(36),
-      params: {},
+      params: none,
       route: '',
       state: this.#lifespans.state,
     }
@@ -380,6 +380,7 @@ export class Gateway implements AsyncDisposable {
   }
 }
 
+const none = Object.freeze({})
 const closing = new SignalboxError('closing', 'the gateway is closing')
 
 const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, number) => total + number, 0)

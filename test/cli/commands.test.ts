@@ -71,7 +71,15 @@ describe('help and usage', () => {
     ['chekc', /unknown command 'chekc'[^]*check/],
     ['check --jsn', /unknown option '--jsn'[^]*--json/],
     ['check a b', /too many arguments/],
-    ['explain', /missing required argument 'protocol'/],
+    ['explain', /missing required argument 'protocol'\nUsage: signalbox explain \[options\] <protocol> <address>/],
+    ['group send chat', /\nUsage: signalbox group send \[options\] <name> <message>/],
+    ['send mqtt', /\nUsage: signalbox send mqtt /],
+    ['journal list --state ded', /--state: found "ded", expected waiting or dead/],
+    [
+      'journal list --protocol emial',
+      /--protocol: found "emial", expected http, .* or channel; did you mean "email"\?/,
+    ],
+    ['journal list --rule 14', /--rule: found "14", expected file:line such as gateway.yaml:14/],
     ['explain fax 1', /'fax' is invalid[^]*http, websocket, mqtt, email, sms, channel/],
     ['send mqtt', /missing required argument 'to'/],
     ['send mqtt a --timeout 5', /--timeout: found "5", expected a duration/],
@@ -157,9 +165,15 @@ describe('check', () => {
   })
 
   test('a file that is not there', async () => {
-    const hint = '`npx signalbox init` writes a first one'
-    const expected = `nowhere.yaml:1:1  found no such file: ${hint}\nnowhere.yaml: 1 mistake\n`
+    const hint = "found no such file, expected the gateway's YAML: `npx signalbox init` writes a first one"
+    const expected = `nowhere.yaml:1:1  ${hint}\nnowhere.yaml: 1 mistake\n`
     expect(await signalbox('check nowhere.yaml')).toEqual({ code: 78, out: expected, error: '' })
+  })
+
+  test('a folder in its place', async () => {
+    const { code, out } = await signalbox('check .')
+    expect(code).toBe(78)
+    expect(out).toContain(".:1:1  found a folder, expected the gateway's YAML\n")
   })
 })
 

@@ -56,5 +56,7 @@ test('where there is no YAML it is told what writes one', async () => {
   await using place = await temporaryFolder()
   const { code, error, out } = await signalbox(path.join(place.folder, 'empty'), 'check')
   expect(code).toBe(78)
-  expect(out + error).toContain('gateway.yaml:1:1  found no such file: `npx signalbox init` writes a first one')
+  expect(out + error).toContain(
+    "gateway.yaml:1:1  found no such file, expected the gateway's YAML: `npx signalbox init` writes a first one",
+  )
 })

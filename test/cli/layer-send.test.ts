@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { RedisLayer } from '../../src/layers/redis.ts'
 import { RedisServer, freePort } from '../layers/redis-server.ts'
 import { Running, run, toyMain } from '../support/child.ts'
 import { temporaryFolder } from '../support/config-text.ts'
@@ -38,6 +39,11 @@ describe('with the memory layer', () => {
       code: 0,
       out: 'sent to channel work\n',
       error: '',
+    })
+    expect(await send(place, 'channel', 'send', 'gone!1', message)).toEqual({
+      code: 1,
+      out: '',
+      error: 'the gateway answers 404: no process has channel gone!1: its consumer is gone\n',
     })
     const stranger = await run(toyMain, ['group', 'send', 'chat', message], {
       folder: place.folder,
@@ -99,12 +105,22 @@ requires('redis-server', 'redis-cli').describe('with the Redis layer', () => {
         out: '',
         error: 'no process has this channel\n',
       })
+      const layer = await RedisLayer.open({ url: server.url, password: environment.SECRET, prefix: 'ours' })
+      const channel = layer.newChannel({ deliverMessage: () => true })
+      for (const name of [channel, channel.replace('!', '!9')]) {
+        expect(await send(place, 'channel', 'send', name, message)).toEqual({
+          code: 0,
+          out: `sent to the process of channel ${name}: whether the channel is still open there it does not say\n`,
+          error: '',
+        })
+      }
+      await layer.close()
       const stranger = await run(toyMain, ['channel', 'send', 'work', message], {
         folder: place.folder,
         environment: { SECRET: 'wrong-word' },
       })
       expect(stranger).toMatchObject({ code: 1, out: '' })
-      expect(stranger.error).toMatch(/^Redis cannot be used: WRONGPASS/)
+      expect(stranger.error).toMatch(/^Redis refuses the login \(WRONGPASS .*\): look at username and password/)
       expect(stranger.error).not.toMatch(/wrong-word/)
     } finally {
       await server.stop()

@@ -43,7 +43,23 @@ test('a gateway that has nothing to say says so in three lines', async () => {
     'ready, up 7 s',
     'connections: none; scopes: none; without a rule: none',
     'layer: 0 channels, 0 groups; dropped: none',
-    'protocol  rule  events  handled  failed  interrupted  waiting  dead',
+    '',
+    '',
+  ])
+})
+
+test('a rule that has counted nothing is left out, and none that has a dead letter', async () => {
+  const none = { events: 0, handled: 0, failed: 0, interrupted: 0, waiting: 0, dead: 0 }
+  const rules = [
+    { protocol: 'http', rule: 'gateway.yaml:9', ...none },
+    { protocol: 'http', rule: 'gateway.yaml:10', ...none, events: 2, handled: 2 },
+    { protocol: 'email', rule: 'gateway.yaml:14', ...none, dead: 1 },
+    { protocol: 'sms', rule: '', ...none },
+  ]
+  expect((await shown({ ...quiet, rules })).slice(3)).toEqual([
+    'protocol  rule             events  handled  failed  interrupted  waiting  dead',
+    'http      gateway.yaml:10       2        2       0            0        0     0',
+    'email     gateway.yaml:14       0        0       0            0        0     1',
     '',
     '',
   ])

@@ -12,7 +12,10 @@ const handlers = `
 export async function work(scope, receive, send, { log, layer, signal }) {
   const { what } = await receive()
   log.info({ what, lifespan: scope.state.lifespan }, 'begun')
-  if (what === 'long') await new Promise((resolve) => setTimeout(resolve, 300))
+  if (what === 'long') {
+    await new Promise((resolve) => process.once('SIGTERM', resolve))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+  }
   if (what === 'endless') await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   log.info({ what }, 'done')
 }

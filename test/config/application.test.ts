@@ -191,7 +191,7 @@ test('a module is loaded once, however many rules name it', async () => {
 })
 
 test('a configuration cannot be changed, at any depth', async () => {
-  const config = await load(withApplication('http: ./handlers.ts#site'))
+  const config = await load(withApplication('http: ./handlers.ts#site', 'sms: ./handlers.ts#site'))
   expect(Object.isFrozen(config)).toBe(true)
   expect(Object.isFrozen(config.listen['http'])).toBe(true)
   expect(Object.isFrozen((config.listen['sms'] as { provider: { twilio: object } }).provider.twilio)).toBe(true)

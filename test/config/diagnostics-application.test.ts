@@ -34,7 +34,9 @@ describe('the application', () => {
     [
       'two names in one place',
       ['http: { URLRouter: [], accessLog: {} }'],
-      [`9:11 ${at}.http found 2 keys (URLRouter, accessLog), expected one that names a router or a middleware`],
+      [
+        `9:11 ${at}.http found 2 keys (URLRouter, accessLog), expected one that names a router or a middleware; what belongs to it is indented below it`,
+      ],
     ],
     ['no name', ['http: {}'], [`9:11 ${at}.http found an empty map, expected one that names a router or a middleware`]],
     ['a list', ['http: []'], [`9:11 ${at}.http found a list, expected ${anApplication}`]],
@@ -93,7 +95,7 @@ describe('the application', () => {
     [
       'a rule without a match',
       '{ app: ./handlers.ts#site }',
-      [`11:11 ${rule} found nothing to match on, expected one of url, path beside app`],
+      [`11:11 ${rule} found nothing to match on, expected one of url, path beside app; each - begins another rule`],
     ],
     [
       'a rule with two matches',

@@ -54,13 +54,7 @@ describe('syntax', () => {
         `3:1 dat found the unknown key "dat", expected ${topKeys}; did you mean "data"?`,
       ],
     ],
-    [
-      'a missing bracket',
-      'listen: { http: {\n',
-      [
-        '2:1 found YAML that cannot be read: Flow map in block collection must be sufficiently indented and end with a }',
-      ],
-    ],
+    ['a missing bracket', 'listen: { http: {\n', ['1:9 listen.http found { that is not closed, expected }']],
     [
       'a key twice',
       withTop(listen, 'data: a', 'data: b'),
@@ -69,12 +63,14 @@ describe('syntax', () => {
     [
       'an unknown tag',
       withTop(listen, 'data: !folder x'),
-      ['2:7 data found the unknown tag !folder, expected a plain value'],
+      ['2:7 data found the unknown tag !folder, expected a plain value; text that begins with ! stands in quotes'],
     ],
     [
       'an alias without an anchor',
       withTop(listen, 'data: *folder'),
-      ['2:7 data found the alias *folder, expected an anchor &folder above it'],
+      [
+        '2:7 data found the alias *folder, expected an anchor &folder above it; text that begins with * stands in quotes',
+      ],
     ],
     [
       'an alias inside of itself',
@@ -91,7 +87,7 @@ describe('syntax', () => {
     [
       'a variable without quotes inside of braces',
       withTop('listen: { http: { address: ${ADDRESS:-1} } }'),
-      ['1:29 listen.http found ${ without quotes inside of braces, expected quotes: "${NAME}"'],
+      ['1:29 listen.http.address found ${ without quotes inside of braces, expected quotes: "${NAME}"'],
     ],
   ])('%s', async (_, text, expected) => {
     expect((await mistakes(text)).slice(0, Math.max(expected.length, 1))).toEqual(expected)
@@ -114,18 +110,25 @@ describe('syntax', () => {
   })
 
   test.each([
-    ['closing braces', '}'],
-    ['maps without anything between them', '{}'],
-    ['closing braces, each in a line of its own', 'a: }\n'],
-    ['anchors beside each other', '- &a &b x\n'],
-  ])('a megabyte of %s is told in a thousand mistakes', async (_, part) => {
+    [1, 'closing braces', '}'],
+    [1, 'maps without anything between them', '{}'],
+    [1, 'closing braces, each in a line of its own', 'a: }\n'],
+    [1001, 'opening quotes, each in a line of its own', '- "\n'],
+    [1001, 'anchors beside each other', '- &a &b x\n'],
+  ])('at most a thousand mistakes are told, %i of a megabyte of %s', async (count, _, part) => {
     const found = await mistakes(part.repeat(Math.floor(2 ** 20 / part.length)))
-    expect(found).toHaveLength(1001)
-    expect(found).toContainEqual(expect.stringContaining('found more than 1000 mistakes: the others are left out'))
+    expect(found).toHaveLength(count)
+    const others = expect.stringContaining('found more than 1000 mistakes: the others are left out')
+    if (count > 1) expect(found).toContainEqual(others)
   })
 
   test('aliases are fine where they save writing, and what is wrong in one is said where it stands', async () => {
-    const text = withTop('listen:', '  http: { maxBody: &size 1MiB }', '  email: { maxSize: *size }')
+    const text = [
+      'listen:',
+      '  http: { maxBody: &size 1MiB }',
+      '  email: { maxSize: *size }',
+      'application: ./handlers.ts#site',
+    ].join('\n')
     expect(await mistakes(text)).toEqual([])
     expect(await mistakes(text.replace('1MiB', '1Mib'))).toEqual([
       '2:26 listen.http.maxBody found "1Mib", expected a size with its unit, such as 25MiB or 64KiB',
@@ -168,6 +171,9 @@ describe('settings', () => {
 })
 
 describe('listen', () => {
+  const idle = (protocol: string) =>
+    `found listen.${protocol}, and no application for ${protocol} below ProtocolTypeRouter: nothing takes what comes there`
+
   test.each<[string, string, readonly string[]]>([
     [
       'an unknown protocol',
@@ -179,12 +185,16 @@ describe('listen', () => {
     [
       'a list',
       '[http]',
-      ['1:9 listen found a list, expected a map of protocols: one of http, websocket, mqtt, email, sms'],
+      [
+        '1:9 listen found a list, expected a map of protocols, indented below it: one of http, websocket, mqtt, email, sms',
+      ],
     ],
     [
       'nothing',
       '',
-      ['1:1 listen found nothing, expected a map of protocols: one of http, websocket, mqtt, email, sms'],
+      [
+        '1:1 listen found nothing, expected a map of protocols, indented below it: one of http, websocket, mqtt, email, sms',
+      ],
     ],
     [
       'an unknown key',
@@ -226,7 +236,10 @@ describe('listen', () => {
     [
       'what is unsafe off loopback',
       '{ http: , mqtt: { address: "0.0.0.0:1883", anonymous: true } }',
-      ['1:63 listen.mqtt.anonymous anonymous off loopback: write users, or listen on 127.0.0.1'],
+      [
+        `1:19 listen.mqtt ${idle('mqtt')}`,
+        '1:63 listen.mqtt.anonymous anonymous off loopback: write users, or listen on 127.0.0.1',
+      ],
     ],
     [
       'no address to share',
@@ -248,6 +261,19 @@ describe('listen', () => {
     expect(await mistakes(application('lifespan'))).toEqual([])
     expect(await mistakes(application('mqtt'))).toEqual([
       '2:38 application.ProtocolTypeRouter.mqtt found an application for mqtt, expected listen.mqtt: nothing listens for it',
+    ])
+  })
+
+  test('a listener that nothing is behind is warned of, unless others share its address', async () => {
+    const application = (names: readonly string[]) =>
+      ['listen:', '  http: ', '  mqtt:', '  email:', 'application:', '  ProtocolTypeRouter:']
+        .concat(names.map((name) => `    ${name}: ./handlers.ts#site`))
+        .join('\n')
+    expect(await mistakes(application(['http', 'mqtt']))).toEqual([`4:3 listen.email ${idle('email')}`])
+    expect(await mistakes(application(['websocket', 'mqtt', 'email']))).toEqual([])
+    expect(await mistakes(application(['mqtt', 'email', 'channel']))).toEqual([`2:3 listen.http ${idle('http')}`])
+    expect(await mistakes(application(['http', 'mqtt', 'sns']))).toEqual([
+      expect.stringContaining('found "sns", expected a protocol'),
     ])
   })
 })

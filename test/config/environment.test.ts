@@ -59,7 +59,7 @@ describe('substitution', () => {
 
 describe('in a file', () => {
   test('a variable stands for any setting, whatever its type', async () => {
-    const text = withTop(
+    const text = [
       'listen:',
       '  http: { address: "${HTTP}", maxBody: "${SIZE:-2MiB}" }',
       '  mqtt: { anonymous: \'${ANONYMOUS}\', clients: "${CLIENTS}", level: ${LEVEL-AS-TEXT} }'.replace(
@@ -69,7 +69,8 @@ describe('in a file', () => {
       'data: ${DATA:-./data}/here',
       'log:',
       '  level: ${LOG:-info}',
-    )
+      'application: ./handlers.ts#site',
+    ].join('\n')
     const { config, diagnostics } = await loadText(text, {
       HTTP: '127.0.0.1:99',
       ANONYMOUS: 'true',

@@ -31,7 +31,31 @@ describe('a class without the method that its events need is refused with the li
   })
 })
 
+describe('a method that no event calls is warned of, when one that they call is written much like it', () => {
+  test.each([
+    ['websocket', 'SocketTypo', [['receiveTxt', 'receiveText']]],
+    ['websocket', 'SyncEventTypo', [['websocket.recieve', 'websocket.receive']]],
+    [
+      'mqtt',
+      'MqttHalfTypo',
+      [
+        ['mesage', 'message'],
+        ['subscibed', 'subscribed'],
+      ],
+    ],
+    ['sms', 'StatusTypo', [['staus', 'status']]],
+  ])('%s: %s', async (protocol, name, typos) => {
+    expect(await said([protocol, name])).toEqual(
+      typos.map(
+        ([wrote, meant]) =>
+          `9:${protocol.length + 7} ${protocol} found x.ts#${name}, whose method ${wrote} no event calls; did you mean "${meant}"?`,
+      ),
+    )
+  })
+})
+
 test.each([
+  ['websocket', 'SocketHelpers'],
   ['email', 'Mail'],
   ['email', 'Inherited'],
   ['email', 'Field'],

@@ -13,7 +13,7 @@ import { SyncConsumer } from '../../src/consumers/sync-consumer.ts'
 import { MemoryLayer } from '../../src/layers/memory.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { ApplicationCommunicator } from '../../src/testing/application-communicator.ts'
-import { emailScope, mail, mqttScope, smsScope } from '../bridge/scopes.ts'
+import { emailScope, mail, mqttScope, smsScope, websocketScope } from '../bridge/scopes.ts'
 
 const text = { type: 'sms.message', body: 'hi', media: [], segments: 1, consent: '' }
 const report = { type: 'sms.status', status: 'sent', errorCode: '' }
@@ -44,6 +44,16 @@ function handled(consumer: unknown, scope: BaseScope, event: Event): unknown {
   } catch (error) {
     return error
   }
+}
+
+/** A log that keeps what it is warned of. */
+function listeningLog(): { readonly log: typeof silentLog; readonly warned: readonly unknown[] } {
+  const warned: unknown[] = []
+  const log: typeof silentLog = Object.assign(Object.create(silentLog), {
+    child: () => log,
+    warn: (_fields: object, line: string) => warned.push(line),
+  })
+  return { log, warned }
 }
 
 const lacks = (message: string) => expect.objectContaining({ code: 'bad_reference', message }) as unknown
@@ -159,11 +169,7 @@ describe('an event is handled', () => {
 
   test('by a class that goes on to hear its groups, which is said in the log', async () => {
     const layer = new MemoryLayer()
-    const warned: unknown[] = []
-    const log: typeof silentLog = Object.assign(Object.create(silentLog), {
-      child: () => log,
-      warn: (_fields: object, line: string) => warned.push(line),
-    })
+    const { log, warned } = listeningLog()
     class Listener extends SmsConsumer {
       override readonly groups = ['news']
       protected override isLast({ type }: Event) {
@@ -179,7 +185,7 @@ describe('an event is handled', () => {
     await communicator.sendInput(text, { last: 'of the peer' })
     await layer.groupSend('news', { type: 'news.text' })
     expect(await communicator.receiveOutput()).toMatchObject({ type: 'sms.reply' })
-    expect(warned).toEqual(['Listener has no method for this type of message'])
+    expect(warned).toEqual(['Listener has no method message(sms): what its peers send is lost'])
   })
 
   test('but not by one that ends with it, whatever it has for its groups', async () => {
@@ -198,6 +204,38 @@ describe('an event is handled', () => {
     }
     expect(await outcome(Texts.asApplication(), smsScope('status'), report)).toBe('returned')
   })
+})
+
+test('what a WebSocket says and no method hears is in the log, once for a class and method', async () => {
+  const { log, warned } = listeningLog()
+  class Socket extends WebsocketConsumer {
+    async receive() {}
+  }
+  class Polite extends WebsocketConsumer {
+    override async receiveText(said: string) {
+      await super.receiveText(said)
+      await this.sendText('thanks')
+    }
+  }
+  const said: Event & { text: string } = { type: 'websocket.receive', text: 'hi' }
+  for (const each of [Socket, Socket, Polite]) {
+    const application = each.asApplication() as Application
+    const communicator = new ApplicationCommunicator(application, websocketScope(), { layer: new MemoryLayer(), log })
+    await communicator.sendInput({ type: 'websocket.connect' })
+    expect(await communicator.receiveOutput()).toMatchObject({ type: 'websocket.accept' })
+    for (const event of [said, said, { type: 'websocket.receive', bytes: new Uint8Array(1) }]) {
+      await communicator.sendInput(event)
+    }
+    const gone = { type: 'websocket.disconnect', code: 1000, reason: '' }
+    await communicator.sendInput(gone, { last: true })
+    await communicator.wait()
+  }
+  const lost = 'what its peers send is lost'
+  expect(warned).toEqual([
+    `Socket has no method receiveText(text): ${lost}`,
+    `Socket has no method receiveBytes(bytes): ${lost}`,
+    `Polite has no method receiveBytes(bytes): ${lost}`,
+  ])
 })
 
 test('a consumer of another protocol takes no scope', async () => {

@@ -29,7 +29,7 @@ export function channelContract(name: string, makeLayer: MakeLayer): void {
       { capacity: 1000 },
       async (layer) => {
         for (const channel of ['work', layer.newChannel()]) {
-          const sent: Promise<void>[] = []
+          const sent: Promise<unknown>[] = []
           for (let number = 0; number < 100; number++) {
             for (const sender of ['a', 'b']) sent.push(layer.send(channel, text(`${sender}${number}`)))
           }
@@ -176,7 +176,7 @@ export function channelContract(name: string, makeLayer: MakeLayer): void {
         await layer.closeChannel(channel)
         await layer.closeChannel(channel)
         await told
-        await layer.send(channel, text('late'))
+        await expect(layer.send(channel, text('late'))).resolves.toBe('closed')
         await layer.groupAdd('chat', channel)
         await expect(layer.receive(channel)).rejects.toMatchObject({ code: 'scope_ended' })
         await expect(layer.groupSend('chat', text('hi'))).resolves.toEqual({ delivered: 0, dropped: 0 })

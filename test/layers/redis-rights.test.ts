@@ -72,6 +72,34 @@ function describeOn(what: string, options: readonly string[], subscribe: string)
       })
     })
 
+    test.each([
+      [
+        'a wrong password',
+        { username: 'gateway', password: 'secret' },
+        /^error Redis refuses the login \(WRONGPASS .*\): /,
+      ],
+      ['no password', {}, /^error Redis refuses the login \(NOAUTH .*\): /],
+    ])(
+      'to log in with %s: what Redis says, and where to look, once; and it is there when that is mended',
+      async (_, login, said) => {
+        await user('reset', 'on', '>another', '+@all', 'allkeys', 'allchannels')
+        await server.cli('ACL', 'SETUSER', 'default', ...('password' in login ? ['on'] : ['resetpass', '>unknown']))
+        const log = collecting(lines)
+        const layer = await RedisLayer.open({ url: server.url, connectTimeout: 1000, ...login, log })
+        layers.push(layer)
+        expect(lines).toEqual([
+          expect.stringMatching(said),
+          'warn Redis cannot be used yet: going on within this process until it can',
+        ])
+        expect(lines[0]).toContain('layer.redis')
+        const admin = 'password' in login ? [] : ['--no-auth-warning', '-a', 'unknown']
+        await server.cli(...admin, 'ACL', 'SETUSER', 'gateway', '>secret')
+        await server.cli(...admin, 'ACL', 'SETUSER', 'default', 'nopass')
+        await until(() => layer.stats().connected === true)
+        expect(lines.slice(2)).toEqual(['info Redis is back'])
+      },
+    )
+
     test('to hear, taken away while it runs: it says which, and it is not connected', async () => {
       await user('reset', 'on', '>secret', '+@all', 'allkeys', 'allchannels')
       const layer = await open('gateway')

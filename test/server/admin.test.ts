@@ -98,6 +98,26 @@ describe('POST /channels/NAME', () => {
     expect(await layer.receive(channel)).toEqual(message)
   })
 
+  test('says that nobody has it', async () => {
+    const admin = await start()
+    const channel = layer.newChannel()
+    await layer.closeChannel(channel)
+    for (const name of [channel, 'gone!1']) {
+      expect(await ask(admin, `/channels/${name}`, post(message))).toMatchObject({
+        status: 404,
+        text: `no process has channel ${name}: its consumer is gone`,
+      })
+    }
+  })
+
+  test.each([
+    ['published', 200, '{"channel":"other!1","published":true}'],
+    ['unreachable', 503, 'channel other!1 is of another process, and Redis is away'],
+  ] as const)('says what is known of another process: %s', async (known, status, told) => {
+    layer.send = async () => known
+    expect(await ask(await start(), '/channels/other!1', post(message))).toMatchObject({ status, text: told })
+  })
+
   test('says that it is full', async () => {
     const admin = await start()
     await ask(admin, '/channels/work', post(message))

@@ -37,20 +37,26 @@ export async function mistakes(text: string | Uint8Array, environment?: Environm
   return diagnostics.map(shortly)
 }
 
-/** A document with these lines for `application`, six spaces deep, below `ProtocolTypeRouter`; they begin in line 9. */
-export const withApplication = (...lines: readonly string[]): string =>
-  [
+/**
+ * A document with these lines for `application`, six spaces deep, below `ProtocolTypeRouter`; they begin in line 9. It listens for
+ * what they name, each in a line of its own.
+ */
+export const withApplication = (...lines: readonly string[]): string => {
+  const named = (name: string) => lines.some((line) => line.startsWith(`${name}:`))
+  const alone = !named('mqtt') && !named('email')
+  return [
     'listen:',
-    '  http: { address: 127.0.0.1:0 }',
-    '  mqtt: { address: 127.0.0.1:0 }',
-    '  email:',
-    '  sms: { provider: { twilio: { authToken: development, publicUrl: "http://127.0.0.1" } } }',
+    alone || named('http') || named('websocket') || named('sms') ? '  http: { address: 127.0.0.1:0 }' : '#',
+    named('mqtt') ? '  mqtt: { address: 127.0.0.1:0 }' : '#',
+    named('email') ? '  email:' : '#',
+    named('sms') ? '  sms: { provider: { twilio: { authToken: development, publicUrl: "http://127.0.0.1" } } }' : '#',
     '',
     'application:',
     '  ProtocolTypeRouter:',
     ...lines.map((line) => `    ${line}`),
     '',
   ].join('\n')
+}
 
 /** A document with these rules for `http`; the first one stands in line 11. */
 export const withRules = (...rules: readonly string[]): string =>
