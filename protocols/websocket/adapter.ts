@@ -3,9 +3,11 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { WebSocketServer, type Server } from 'ws'
 import type { Adapter, HttpHost, Listener, Services, Unrouted, Example } from '../../src/asgi/adapter.ts'
+import { Chain } from '../../src/runtime/chain.ts'
 import { SignalboxError } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { requestParts } from '../../src/runtime/http-message.ts'
+import { ignoreError } from '../../src/runtime/peer.ts'
 import { shellWord } from '../../src/runtime/shell-word.ts'
 import { BatchCorker } from './corker.ts'
 import { checkHandshake, checkOrigin } from './handshake.ts'
@@ -31,10 +33,12 @@ class WebsocketListener implements Listener, SessionOwner {
   readonly #services: Services<WebsocketProtocol>
   readonly #host: HttpHost
   readonly #server: Server<typeof OpenSocket>
-  readonly #sessions = new Set<WebsocketSession>()
+  readonly #sessions = new Chain<WebsocketSession>()
   readonly #heartbeat: NodeJS.Timeout | undefined
   /** What the handshake that is being completed says: `ws` asks for it in the same turn. */
   #accepting: { readonly subprotocol: string | undefined; readonly headers: readonly string[] } = nothing
+  /** Of the handshake before: most of them say mostly the same, and each is kept for as long as its socket is open. */
+  #headers: WebsocketScope['headers'] = []
   #draining = false
   #changed: (() => void) | undefined
 
@@ -92,6 +96,8 @@ class WebsocketListener implements Listener, SessionOwner {
     this.#accepting = { subprotocol, headers }
     let accepted: OpenSocket | undefined
     socket.cork()
+    // The package listens itself from here on, and two listeners would take a list.
+    socket.off('error', ignoreError)
     this.#server.handleUpgrade(request, socket, head, (ws) => {
       accepted = ws
     })
@@ -152,7 +158,8 @@ class WebsocketListener implements Listener, SessionOwner {
   }
 
   #scope({ request, endpoints }: Handshake, subprotocols: readonly string[]): WebsocketScope | undefined {
-    const parts = requestParts(request, this.#options.rootPath, endpoints)
+    const parts = requestParts(request, this.#options.rootPath, endpoints, this.#headers)
+    if (parts) this.#headers = parts.headers
     return (
       parts && {
         type: 'websocket',

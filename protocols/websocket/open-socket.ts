@@ -72,6 +72,8 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
     this.#limits = limits
     this.#events = events
     this.#deflates = this.extensions !== ''
+    // See `emit`: the table of listeners would be a sixth of all that an idle socket of the package holds.
+    ;(this as { _events?: unknown })._events = undefined
     limits.corker.add(this)
     // What is compressed needs its time, and what comes behind it waits.
     if (this.#receiver && !this.#deflates) Reader.before(this.#receiver, this, limits.maxMessageSize)
@@ -220,7 +222,7 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
    */
   #hasHeardAll(): void {
     const receiver = this.#receiver
-    if (receiver?.writableFinished) receiver.end = () => receiver
+    if (receiver?.writableFinished) receiver.end = endNothing
   }
 
   #uncork(): void {
@@ -262,8 +264,16 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
 
   #closed(code: number, reason: Buffer): void {
     const [ownCode, ownReason] = this.#ownClose ?? [code, reason.toString()]
-    this.#events?.closed(ownCode, ownReason)
+    const events = this.#events
+    // The package keeps closures that V8 may make old, and these keep all that they know until the next collection of everything.
+    this.#events = undefined
+    events?.closed(ownCode, ownReason)
   }
+}
+
+/** One for all: assigned where it is written, a function is made old, and it would know the whole connection. */
+function endNothing<T>(this: T): T {
+  return this
 }
 
 /** A message is a slice of what was read from the socket: kept as it is, a small one would hold up to 64 KB in memory. */

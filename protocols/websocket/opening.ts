@@ -48,9 +48,11 @@ export class Opening implements Corked {
     if (this.#settled) return
     const { socket } = this.handshake
     if (socket.destroyed || socket.readableEnded) return this.#left()
-    this.#leave = () => this.#left()
-    socket.on('close', this.#leave)
-    socket.on('end', this.#leave)
+    const leave = () => this.#left()
+    // Assigned where it is written, V8 would make it old, with all that it knows.
+    this.#leave = leave
+    socket.on('close', leave)
+    socket.on('end', leave)
     const { handshakeTimeout } = this.#limits
     if (handshakeTimeout > 0) this.#deadline = setTimeout(expire, handshakeTimeout, this.#events)
   }

@@ -1,5 +1,6 @@
 /** One handshake and what becomes of it: the events of its scope on one side, a socket on the other. */
 import type { Connection, Outcome, Progress, Transport } from '../../src/asgi/adapter.ts'
+import type { Linked } from '../../src/runtime/chain.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { closeFor, refusalFor } from './ends.ts'
@@ -24,7 +25,11 @@ export interface SessionOwner extends SocketLimits, OpeningLimits {
 /** Of the socket, whatever the application may say. */
 type Phase = 'handshake' | 'open' | 'closed'
 
-export class WebsocketSession implements Transport<WebsocketProtocol>, SocketEvents, OpeningEvents {
+export class WebsocketSession
+  implements Transport<WebsocketProtocol>, SocketEvents, OpeningEvents, Linked<WebsocketSession>
+{
+  before: WebsocketSession | undefined = undefined
+  after: WebsocketSession | undefined = undefined
   progress: Progress = 'none'
   readonly #owner: SessionOwner
   #connection: Connection<WebsocketProtocol> | undefined

@@ -39,7 +39,7 @@ export function orderedRouter<P extends Protocol>(
 
   /** The scope as a rule hands it on. */
   function enter({ rule, match }: Found<P>, scope: P['scope']): P['scope'] {
-    const routed = { ...scope, params: { ...scope.params, ...match.params }, route: rule.route }
+    const routed = { ...scope, params: joined(scope.params, match.params), route: rule.route }
     return definition.consume ? definition.consume(routed, match.rest) : routed
   }
 
@@ -108,6 +108,11 @@ export function orderedRouter<P extends Protocol>(
 
 function leafOf<P extends Protocol>({ rule, match }: Found<P>, params: Params): Resolution {
   return { ...leaf(rule.app), rules: [rule], params: { ...params, ...match.params }, route: rule.route }
+}
+
+/** Mostly nothing is captured, and then there is nothing to copy for as long as a socket is open. */
+function joined(before: Params, captured: Params): Params {
+  return isEmpty(captured) ? before : { ...before, ...captured }
 }
 
 function isEmpty(params: Params): boolean {

@@ -27,6 +27,11 @@ export function ofEvent(given: unknown, { type, id }: Protocol['scope'], error: 
   )
 }
 
+/** Whether somebody is to be told what became of an event. */
+export function isAwaited({ delivery }: { readonly delivery: Delivery | undefined }): boolean {
+  return delivery?.handled !== undefined
+}
+
 /** Two receives that waited at once: both events are handled when the next one is asked for. */
 export function both(first: Handled | undefined, second: Handled): Handled {
   if (!first) return second
@@ -35,3 +40,10 @@ export function both(first: Handled | undefined, second: Handled): Handled {
     second(error)
   }
 }
+
+/** An application that returned, by what it has said until then. */
+export const returned = {
+  none: { kind: 'unanswered' },
+  started: { kind: 'unfinished' },
+  finished: { kind: 'finished' },
+} as const

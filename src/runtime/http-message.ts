@@ -23,16 +23,18 @@ export interface RequestParts extends RequestTarget, Endpoints {
 
 /**
  * Undefined when the request is one to answer 400: a bad escape in the path, two hosts, or HTTP before 1.0. `endpoints` are
- * those of its connection, for who has asked for them before.
+ * those of its connection, for who has asked for them before; `before` the headers of a request that this one may share headers
+ * with, for who keeps them for long.
  */
 export function requestParts(
   request: IncomingMessage,
   rootPath: string,
   endpoints: Endpoints = endpointsOf(request.socket),
+  before?: HeaderList,
 ): RequestParts | undefined {
   if (request.httpVersionMajor !== 1) return undefined
   const target = requestTarget(request.url ?? '/', rootPath)
-  const headers = target && headerList(request.rawHeaders)
+  const headers = target && headerList(request.rawHeaders, before)
   if (!headers) return undefined
   return {
     httpVersion: request.httpVersion,
@@ -98,14 +100,20 @@ function withRoot(path: string, rootPath: string): string {
 }
 
 /** Undefined when there are two `Host` lines (RFC 9112 3.2). */
-function headerList(raw: readonly string[]): HeaderList | undefined {
-  const headers: [name: string, value: string][] = []
+function headerList(raw: readonly string[], before: HeaderList | undefined): HeaderList | undefined {
+  const headers: (readonly [name: string, value: string])[] = []
   let hosts = 0
   for (let index = 0; index < raw.length; index += 2) {
     const name = lowerCase(raw[index] as string) // names and values come in pairs
     if (name === 'host' && ++hosts > 1) return undefined
-    headers.push([name, raw[index + 1] as string])
+    const header = [name, raw[index + 1] as string] as const
+    headers.push(before ? shared(header, before[index / 2]) : header)
   }
   // What was pushed to has room to spare; a copy has none, for as long as the scope lives.
   return headers.slice()
+}
+
+/** Frozen: whoever changed it would change it for others. */
+function shared(header: HeaderList[number], before: HeaderList[number] | undefined): HeaderList[number] {
+  return before?.[1] === header[1] && before[0] === header[0] ? before : Object.freeze(header)
 }

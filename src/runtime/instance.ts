@@ -5,11 +5,11 @@ import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
 import { Account } from './account.ts'
 import type { Linked } from './chain.ts'
-import { both, failure, ofEvent, overError, ownEnd } from './ends.ts'
+import { both, failure, isAwaited, ofEvent, overError, ownEnd, returned } from './ends.ts'
 import { SignalboxError, hasCode, isInterruption } from './errors.ts'
 import type { InstanceOptions } from './instance-options.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
-import { Pump, type EventHandler, type Source } from './pump.ts'
+import { Pump, type EventHandler, type Hearer, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
 import { isPending, settled } from './settled.ts'
 
@@ -35,6 +35,7 @@ export class Instance<P extends Protocol>
     Receiver,
     Giver<Entry, P['receive']>,
     Source<P['receive']>,
+    Hearer,
     Linked<Instance<Protocol>>
 {
   // What every event and every message looks at comes first, and so lies side by side in memory.
@@ -58,6 +59,10 @@ export class Instance<P extends Protocol>
   readonly #account: Account | undefined
   before: Instance<Protocol> | undefined = undefined
   after: Instance<Protocol> | undefined = undefined
+  // Given to the application, until somebody takes the whole instance in its place. Made here: a function that is assigned where it is
+  // written V8 makes old, with all that it knows.
+  #receive: unknown = () => this.#take()
+  #send: unknown = (event: P['send']) => this.send(event)
   /** Made when somebody asks for it: for most scopes nobody does. */
   #completion: PromiseWithResolvers<void> | undefined
   #bytes = 0
@@ -69,14 +74,18 @@ export class Instance<P extends Protocol>
   #channel: string | undefined
   #log: Log | undefined
 
-  /** Whose `receive` this is; undefined when somebody stands in between, who wants to see every event. */
+  /** Whose `receive` this is, asked once; undefined when somebody stands in between, who wants to see every event. */
   static behind<P extends Protocol>(receive: Receive<P>, context: Context): Instance<P> | undefined {
-    return #receive in context && context.#receive === receive ? (context as unknown as Instance<P>) : undefined // it gave this `receive`
+    if (!(#receive in context) || context.#receive !== receive) return undefined
+    context.#receive = undefined
+    return context as unknown as Instance<P> // it gave this `receive`
   }
 
-  /** Whose `send` this is; undefined when somebody stands in between, who wants to see what is said. */
+  /** Whose `send` this is, asked once; undefined when somebody stands in between, who wants to see what is said. */
   static saying<P extends Protocol>(send: Send<P>, context: Context): Instance<P> | undefined {
-    return #send in context && context.#send === send ? (context as unknown as Instance<P>) : undefined // it gave this `send`
+    if (!(#send in context) || context.#send !== send) return undefined
+    context.#send = undefined
+    return context as unknown as Instance<P>
   }
 
   constructor(application: Application<P>, scope: P['scope'], transport: Transport<P>, options: InstanceOptions) {
@@ -198,7 +207,7 @@ export class Instance<P extends Protocol>
     this.#account?.asked()
   }
 
-  readonly #receive = (): Promise<P['receive']> => {
+  #take(): Promise<P['receive']> {
     this.#ask()
     if (this.ended || this.#isOver()) return Promise.reject(this.#whyOver())
     return this.#mailbox.take()
@@ -247,8 +256,6 @@ export class Instance<P extends Protocol>
     }
   }
 
-  readonly #send = (event: P['send']): Promise<void> => this.send(event)
-
   #put(event: Event, delivery: Delivery | undefined): void {
     this.#events++
     if (delivery !== ownEnd) this.#account?.received(event.type)
@@ -281,13 +288,18 @@ export class Instance<P extends Protocol>
   #run(): void {
     let call: Promise<void>
     try {
-      call = this.#application(this.scope, this.#receive, this.#send, this)
+      call = this.#application(this.scope, this.#receive as Receive<P>, this.#send as Send<P>, this) // nobody has taken them yet
     } catch (error) {
       return this.#hasRaised(error)
     }
     // Who answers this has nothing left to do.
     if (call === settled) return this.#hasReturned()
-    // Not awaited here: a call that is held for as long as a socket is open should hold as little as it can.
+    if (call === this.#pump?.over) this.#pump.whenOver(this)
+    else this.hear(call)
+  }
+
+  hear(call: Promise<void>): void {
+    // Not awaited: a call that is held for as long as a socket is open should hold as little as it can.
     void Promise.resolve(call).then(
       () => this.#hasReturned(),
       (error: unknown) => this.#hasRaised(error),
@@ -385,14 +397,3 @@ export class Instance<P extends Protocol>
 }
 
 function nothing(): void {}
-
-const returned = {
-  none: { kind: 'unanswered' },
-  started: { kind: 'unfinished' },
-  finished: { kind: 'finished' },
-} as const
-
-/** Whether somebody is to be told what became of it. */
-function isAwaited({ delivery }: Entry): boolean {
-  return delivery?.handled !== undefined
-}

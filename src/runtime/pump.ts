@@ -21,6 +21,11 @@ export interface Source<E> {
   next(): E | undefined
 }
 
+/** Who wants to know how a call ends. */
+export interface Hearer {
+  hear(call: Promise<void>): void
+}
+
 export class Pump<E> {
   /** Resolves when the last event is handled, or the scope is over; rejects with what a handler raised. */
   readonly over: Promise<void>
@@ -30,7 +35,9 @@ export class Pump<E> {
   readonly #handler: EventHandler<E>
   /** Handlers run in the asynchronous context of their application, not in that of whoever sent the event. */
   readonly #context = new AsyncResource('signalbox.scope')
-  #settle: (outcome: Promise<void> | void) => void = () => undefined
+  /** Undefined when it is over. */
+  #settle: ((outcome: Promise<void> | void) => void) | undefined
+  #hearer: Hearer | undefined
   #event: E | undefined
 
   constructor(source: Source<E>, handler: EventHandler<E>) {
@@ -40,6 +47,12 @@ export class Pump<E> {
       this.#settle = resolve
     })
     this.#next()
+  }
+
+  /** Tells of `over` when it is settled: whoever heard of it before would hold five objects more for as long as a socket is open. */
+  whenOver(hearer: Hearer): void {
+    if (this.#settle) this.#hearer = hearer
+    else hearer.hear(this.over)
   }
 
   /** The next event, while it is idle. Handled a microtask later: whoever sends it goes on first. */
@@ -79,12 +92,12 @@ export class Pump<E> {
   }
 
   #handled(last: boolean): void {
-    if (last) this.#settle()
+    if (last) this.#end()
     else this.#next()
   }
 
   #raised(error: unknown, last: boolean): void {
-    if (last) this.#settle(Promise.reject(error))
+    if (last) this.#end(Promise.reject(error))
     else this.#fail(error)
   }
 
@@ -103,13 +116,21 @@ export class Pump<E> {
     const rethrow = () => {
       throw error
     }
-    this.#settle(this.#cleanUp(error).then(rethrow))
+    this.#end(this.#cleanUp(error).then(rethrow))
   }
 
   /** There will be no further event. That is an error only if it says more than that. */
   #stop(error: unknown): void {
-    if (hasCode(error, 'scope_ended')) this.#settle(this.#cleanUp(error))
+    if (hasCode(error, 'scope_ended')) this.#end(this.#cleanUp(error))
     else this.#fail(error)
+  }
+
+  #end(outcome?: Promise<void>): void {
+    const settle = this.#settle
+    if (!settle) return
+    this.#settle = undefined
+    settle(outcome)
+    this.#hearer?.hear(this.over)
   }
 
   #cleanUp(error: unknown): Promise<void> {

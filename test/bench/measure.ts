@@ -54,7 +54,10 @@ export function throughput(name: ServerName, load: LoadOptions): Measure {
   }
 }
 
-/** Bytes that an idle connection costs a server. */
+/**
+ * Bytes that an idle connection costs a server, as its system sees it: also what V8 has grown by for all that was new and for its
+ * compiler, which for the bare `ws` is more than what it holds.
+ */
 export function memory(name: ServerName, load: LoadOptions): Measure {
   return async (settings) => {
     const collect = path.join(import.meta.dirname, 'collect.ts')

@@ -151,6 +151,24 @@ test.each<How>(['directly', 'in a loop'])(
   },
 )
 
+test('handlers that follow each other in one scope get its events in order, and it ends with the last of them', async () => {
+  const { log, handler } = recorder(() => undefined)
+  const first: EventHandler<Numbered> = { ...handler, isLast: ({ number }) => number === 2 }
+  const { instance, ended } = open(async (_scope, receive, _send, context) => {
+    await handleEvents<TestProtocol>(receive, context, first)
+    log.push('the next handler')
+    await handleEvents<TestProtocol>(receive, context, handler)
+  })
+  for (const number of [1, 2, 3, 4]) {
+    instance.deliver({ type: 'test.event', number })
+    // Some wait for their handler, and some find it waiting.
+    if (number % 2 === 0) await turn()
+  }
+  instance.disconnect({ type: 'test.end' })
+  expect(await ended).toEqual({ kind: 'unanswered' })
+  expect(log).toEqual(['test.event 1', 'test.event 2', 'the next handler', 'test.event 3', 'test.event 4', 'test.end '])
+})
+
 test('messages that consumers send each other without an end do not keep the others from their turn', async () => {
   let balls = 0
   const open2 = (channels: string[], next: () => string | undefined) =>

@@ -1,4 +1,5 @@
 /** What the load generators say, encoded beforehand. */
+import { randomBytes } from 'node:crypto'
 
 /** A client's frame (RFC 6455 5.2); its mask is zero, so that its payload stands as it is. */
 export function clientFrame(text: string): Buffer {
@@ -23,7 +24,7 @@ export function websocketHandshake(path: string): Buffer {
       'Host: bench.example.org',
       'Upgrade: websocket',
       'Connection: Upgrade',
-      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
       'Sec-WebSocket-Version: 13',
       '\r\n',
     ].join('\r\n'),

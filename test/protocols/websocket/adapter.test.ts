@@ -54,6 +54,27 @@ test('an upgrade becomes a scope of plain data with everything that its request 
   ])
 })
 
+test('what a handshake says as the one before did is kept once, and no application can change it for another', async () => {
+  const scopes: WebsocketScope[] = []
+  await using server = await serveWebsocket(async (scope, receive, send, context) => {
+    scopes.push(scope)
+    await echo(scope, receive, send, context)
+  })
+  for (const two of ['first', 'second']) {
+    // The second is to find the headers of the first.
+    await Client.connect(server.url, { headers: { 'X-One': 'alike', 'X-Two': two } })
+  }
+  const header = (index: number, wanted: string) => scopes[index]?.headers.find(([name]) => name === wanted)
+  expect(header(1, 'x-one')).toEqual(['x-one', 'alike'])
+  expect(header(1, 'x-one')).toBe(header(0, 'x-one'))
+  expect([header(0, 'x-two'), header(1, 'x-two')]).toEqual([
+    ['x-two', 'first'],
+    ['x-two', 'second'],
+  ])
+  expect(() => Reflect.apply(Array.prototype.fill, header(1, 'x-one'), ['changed'])).toThrow(TypeError)
+  expect(() => Reflect.apply(Array.prototype.fill, header(1, 'x-two'), ['changed'])).toThrow(TypeError)
+})
+
 test('the application accepts with a subprotocol and headers of its own', async () => {
   await using server = await serveWebsocket(async (_scope, receive, send) => {
     await receive()

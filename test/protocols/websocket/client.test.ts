@@ -4,6 +4,7 @@ import { client } from '../../../protocols/websocket/client.ts'
 import { websocketOptions } from '../../../protocols/websocket/options.ts'
 import { hasCode } from '../../../src/runtime/errors.ts'
 import { websocket } from '../../../protocols/websocket/protocol.ts'
+import { pass, stopTime } from '../../support/time.ts'
 import { echo, serveWebsocket } from './support.ts'
 
 function target(url: string, signal = new AbortController().signal) {
@@ -12,15 +13,28 @@ function target(url: string, signal = new AbortController().signal) {
 }
 
 test('a message is sent, and what comes back in a short time is printed', async () => {
+  stopTime()
   await using server = await serveWebsocket(echo)
-  const answer = await client.send(['/chat/', 'hello'], { wait: '50' }, target(server.url))
-  expect(answer).toEqual({ positive: true, text: 'hello' })
+  const printed = Promise.withResolvers<string>()
+  const to = { ...target(server.url), print: printed.resolve }
+  const answer = client.send(['/chat/', 'hello'], { wait: '50' }, to)
+  expect(await printed.promise).toBe('hello')
+  await pass(50)
+  expect(await answer).toEqual({ positive: true, text: '' })
   await server.test.idle()
 })
 
 test('several messages are sent in their order', async () => {
-  await using server = await serveWebsocket(echo)
-  const answer = await client.send(['/chat/', 'one', 'two'], { wait: '50' }, target(server.url))
+  await using server = await serveWebsocket(async (_scope, receive, send) => {
+    await receive()
+    await send({ type: 'websocket.accept' })
+    for (let count = 0; count < 2; count++) {
+      const event = await receive()
+      if (event.type === 'websocket.receive') await send({ ...event, type: 'websocket.send' })
+    }
+    await send({ type: 'websocket.close' })
+  })
+  const answer = await client.send(['/chat/', 'one', 'two'], { wait: '60000' }, target(server.url))
   expect(answer).toEqual({ positive: true, text: 'one\ntwo' })
 })
 
@@ -29,9 +43,9 @@ test('bytes are shown by their number', async () => {
     await receive()
     await send({ type: 'websocket.accept' })
     await send({ type: 'websocket.send', bytes: new Uint8Array(5) })
-    while ((await receive()).type !== 'websocket.disconnect');
+    await send({ type: 'websocket.close' })
   })
-  expect(await client.send(['/'], { wait: '50' }, target(server.url))).toEqual({ positive: true, text: '[5 bytes]' })
+  expect(await client.send(['/'], { wait: '60000' }, target(server.url))).toEqual({ positive: true, text: '[5 bytes]' })
 })
 
 test('a refused handshake is not positive', async () => {
