@@ -134,8 +134,11 @@ export class Handling {
         { direction: 'in', scope, event, resolution, key, lane: scope.from, live: answer },
       ])
       // Before a restart, so what was answered then is not known.
-      if (accepted?.known) answer.settle(positive(event))
-      else answer.settleAfter(this.#replies, positive(event))
+      if (!accepted || accepted.known) return answer.settle(positive(event))
+      answer.settleAfter(this.#replies, positive(event))
+      // What waited on disk, behind others, no longer knows whom to answer.
+      await services.journal.attempted(accepted.id)
+      answer.settle(positive(event))
     } catch (error) {
       services.log.error({ err: error }, `a request of Twilio could not be stored: ${reason(error)}`)
       forget()

@@ -68,9 +68,8 @@ describe('when the application fails', () => {
     )
     const { status, body } = await sms.post(message('a'))
     expect([status, body]).toEqual([200, twiml('')])
-    const [connection] = sms.open
     expect((await sms.failure()).event).toMatchObject({ body: 'a' })
-    await connection?.completed
+    await sms.idle()
     expect(reasons.map((reason) => hasCode(reason, 'timed_out'))).toEqual([true])
     expect(sms.listener.connections).toBe(0)
     expect(sms.outcomes).toEqual([{ kind: 'abandoned' }])

@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import type { SmsProtocol } from '../../../protocols/sms/scope.ts'
 import type { Application } from '../../../src/asgi/protocol.ts'
 import { hasCode } from '../../../src/runtime/errors.ts'
+import { pass, stopTime } from '../../support/time.ts'
 import { held, message, ours, person, publicUrl, sending, startRest, startSms, token, twiml } from './support.ts'
 
 const replying =
@@ -76,19 +77,25 @@ describe('late', () => {
   })
 
   test('what was said before the deadline is in the answer, the rest is not said twice', async () => {
+    stopTime()
     await using rest = await startRest()
+    const said = Promise.withResolvers<void>()
     const go = Promise.withResolvers<void>()
     await using sms = await startSms(
       async (_scope, receive, send) => {
         await receive()
         await send({ type: 'sms.reply', body: 'early' })
+        said.resolve()
         await go.promise
         await send({ type: 'sms.reply', body: 'late' })
       },
       { twilio: rest.twilio, options: { replyTimeout: '50ms' } },
     )
     const parameters = message('a')
-    expect((await sms.post(parameters)).body).toBe(twiml('<Message>early</Message>'))
+    const first = sms.post(parameters)
+    await said.promise
+    await pass(50)
+    expect((await first).body).toBe(twiml('<Message>early</Message>'))
     expect((await sms.post(parameters)).body).toBe(twiml('<Message>early</Message>'))
     go.resolve()
     expect((await rest.next()).form.get('Body')).toBe('late')
