@@ -30,7 +30,8 @@ export const room: Load = async (config, tally) => {
 export async function openWebsocket(config: LoadConfig, path: string): Promise<Peer> {
   const peer = await Peer.open(urlOf(config, 'ws'))
   peer.write(websocketHandshake(path))
-  const answer = await peer.until((response) => response.endsWith('\r\n\r\n'))
+  // A heartbeat may come right behind it.
+  const answer = await peer.until((response) => response.includes('\r\n\r\n'))
   if (!answer.startsWith('HTTP/1.1 101 ')) throw new Error(`the server answers ${answer}`)
   return peer
 }
