@@ -44,19 +44,20 @@ interface Settings {
   readonly log?: typeof silentLog
   readonly data?: string
   readonly drainTimeout?: number
+  readonly closeTimeout?: number
   readonly act?: (note: Note) => unknown
 }
 
 async function start(
   driver: Driver,
-  { act = () => undefined, drainTimeout = 2000, log = silentLog, ...rest }: Settings,
+  { act = () => undefined, drainTimeout = 2000, closeTimeout = 50, log = silentLog, ...rest }: Settings,
 ) {
   const data = rest.data ?? (await newFolder())
   const notes: Note[] = []
   const options = { ...journalOptions.parse({}), attempts: 3, backoff: 5 }
   const journal = await Journal.open({ folder: data, ...options }, silentLog)
   afterwards(() => journal.close())
-  const settings = { closeTimeout: 50, drainTimeout, log, data, kept: { journal, options } }
+  const settings = { closeTimeout, drainTimeout, log, data, kept: { journal, options } }
   const { gateway, url } = await startGateway(driver, noting(driver, notes, act), settings)
   return {
     data,
@@ -82,7 +83,7 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
 
   test('the answer comes when the event is on disk, however long the application takes', async () => {
     const go = Promise.withResolvers<void>()
-    const { say, journal, idle } = await start(driver, { act: () => go.promise })
+    const { say, journal, idle } = await start(driver, { act: () => go.promise, closeTimeout: 60_000 })
     expect(await say('one')).toBe(positive)
     expect(await journal.counts()).toMatchObject({ accepted: 1, waiting: 1 })
     go.resolve()
@@ -157,7 +158,8 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
       begun.resolve()
       return new Promise(() => {})
     }
-    const before = await start(driver, { data, act, drainTimeout: 50 })
+    // Its sender may leave, and the gateway closes before it is told to end because of that.
+    const before = await start(driver, { data, act, drainTimeout: 50, closeTimeout: 500 })
     expect(await before.say('one')).toBe(positive)
     await begun.promise
     await before.gateway.close()
@@ -171,7 +173,7 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
     const { say, data, journal, notes, idle } = await start(driver, {})
     expect(await say('before')).toBe(positive)
     await idle(1)
-    const other = new DatabaseSync(join(data, 'journal.sqlite'))
+    const other = new DatabaseSync(join(data, 'journal.sqlite'), { timeout: 10_000 })
     other.exec('BEGIN IMMEDIATE')
     const asked = say('meanwhile')
     if (driver.stores?.refusal !== undefined) expect(await asked).toBe(driver.stores.refusal)
@@ -188,7 +190,8 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
   test('one that is never done with keeps nobody waiting but its own sender', async () => {
     const go = Promise.withResolvers<void>()
     const act = ({ text }: Note) => (text === 'poison' ? go.promise : undefined)
-    const { say, journal, notes, idle } = await start(driver, { act })
+    // Its sender may leave, and it goes on.
+    const { say, journal, notes, idle } = await start(driver, { act, closeTimeout: 60_000 })
     expect(await say('poison', 1)).toBe(positive)
     expect(await say('good', 2)).toBe(positive)
     while ((await journal.counts()).handled === 0) await journal.flush()
@@ -200,7 +203,7 @@ describe.each(storing.map((driver) => [driver.name, driver] as const))('%s', (_n
   test('a journal that cannot be written does not keep the gateway from closing', async () => {
     const { say, gateway, data, journal, notes } = await start(driver, { drainTimeout: 50 })
     expect(await say('one')).toBe(positive)
-    const other = new DatabaseSync(join(data, 'journal.sqlite'))
+    const other = new DatabaseSync(join(data, 'journal.sqlite'), { timeout: 10_000 })
     other.exec('BEGIN IMMEDIATE')
     journal.deadLetter(letter, 'kept')
     expect(await gateway.close()).toBe(false)

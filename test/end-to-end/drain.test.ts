@@ -2,12 +2,13 @@
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
-import { createConnection, createServer, type AddressInfo } from 'node:net'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
 import path from 'node:path'
 import { connect, connectAsync, type MqttClient } from 'mqtt'
 import { createTransport } from 'nodemailer'
 import { WebSocket } from 'ws'
+import { freePort } from '../layers/redis-server.ts'
 import { Gateways, type RunningGateway } from '../support/gateways.ts'
 import { RawClient } from '../support/raw-client.ts'
 
@@ -26,10 +27,11 @@ async function serve(environment: Readonly<Record<string, string>> = {}): Promis
 const urlOf = ({ urls }: RunningGateway, protocol: string, where = ''): string =>
   new URL(where, urls[protocol]).href.replace(/\/$/, where === '' ? '' : '/')
 
+const inData = (file: string): string => path.join(gateways?.folder ?? '', 'data-drain', file)
+
 /** The lines that handlers have noted, of all runs. */
 async function handled(): Promise<readonly string[]> {
-  const file = path.join(gateways?.folder ?? '', 'data-drain', 'handled.txt')
-  const text = await readFile(file, 'utf8').catch(() => '')
+  const text = await readFile(inData('handled.txt'), 'utf8').catch(() => '')
   return text.split('\n').slice(0, -1)
 }
 
@@ -63,6 +65,7 @@ describe('http', () => {
     expect((await fetch(`${admin}/live`)).status).toBe(200)
     expect(await idle.closed).toBe('')
     await refusesAll(urlOf(gateway, 'http'))
+    await writeFile(inData('enough'), '')
     const answer = await busy.closed
     expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
     expect(answer).toMatch(/\r\nconnection: close\r\n/i)
@@ -257,15 +260,6 @@ describe('while it starts', () => {
     expect((await starting.ended()).code).toBe(0)
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo // a TCP server has an address object while it listens
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** Nobody listens there any more. */
 async function refusesAll(url: string): Promise<void> {

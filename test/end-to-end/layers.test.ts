@@ -95,7 +95,8 @@ describe('two gateways on one Redis', () => {
   })
 
   test('the members of a process that died are gone after a while', async () => {
-    const doomed = await gateways.serve('doomed')
+    await using others = await Gateways.create(fixtures, { REDIS: redis.url, PRESENCE: '1s' })
+    const doomed = await others.serve('doomed')
     await Promise.all([chat(a), chat(a), chat(doomed), chat(doomed), chat(doomed)])
     await gateways.untilGroupSize(b, 'chat', 5)
     doomed.process.kill('SIGKILL')

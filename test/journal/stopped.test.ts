@@ -57,7 +57,8 @@ describe('whoever looks leaves no trace:', () => {
     [
       'of one that was killed, whose last events are in the log alone',
       async (folder) => {
-        await using writer = new Running(fixture('writer.ts'), [folder.path, '0'])
+        // Fewer than are listed, however late it is killed.
+        await using writer = new Running(fixture('writer.ts'), [folder.path, '0', '80'])
         await writer.sees('out', /accepted 50 /)
         writer.kill('SIGKILL')
         await writer.ended()
@@ -98,7 +99,7 @@ describe('whoever looks leaves no trace:', () => {
 
   test('what a killed gateway had stored is shown to the last', async () => {
     using folder = new Folder()
-    await using writer = new Running(fixture('writer.ts'), [folder.path, '1'])
+    await using writer = new Running(fixture('writer.ts'), [folder.path, '1', '900'])
     await writer.sees('out', /accepted 100 /)
     writer.kill('SIGKILL')
     const { out } = await writer.ended()
