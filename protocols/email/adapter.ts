@@ -81,7 +81,8 @@ class EmailListener implements Listener {
     const rates = new ClientRates(options.perAddress)
     const hostname = options.hostname ?? machineName()
     const spool = new Spool(options.maxSpool)
-    this.#stored = new StoredMessages({ services, outbound: this.#outgoing, spool, dedupe, handlerTimeout })
+    const outbound = this.#outgoing
+    this.#stored = new StoredMessages({ services, outbound, spool, work: this.#work, dedupe, handlerTimeout })
     const deliveries = this.#deliveries
     const parts: SessionParts = { options, services, hostname, rates, spool, deliveries, stored: this.#stored }
     const refused = (code: number) => services.refused(code)
@@ -129,10 +130,8 @@ class EmailListener implements Listener {
 
   deliver(record: StoredRecord, settled: AttemptSettled): void {
     const stored = record as StoredRecord<EmailProtocol> // the journal keeps the protocols apart
-    let scopeId: string | undefined
-    const onOpen = (id: string) => (scopeId = id)
-    const attempt = stored.direction === 'in' ? this.#stored.attempt(stored, onOpen) : this.#outgoing.carry(stored)
-    whenSettled(this.#work.add(attempt), (error) => settled(error, scopeId))
+    if (stored.direction === 'in') this.#stored.attempt(stored, settled)
+    else whenSettled(this.#work.add(this.#outgoing.carry(stored)), settled)
   }
 
   async close(signal: AbortSignal): Promise<void> {

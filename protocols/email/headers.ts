@@ -35,10 +35,16 @@ export class Head {
     return fields
   }
 
-  /** The first field of this name, which is in lower case. */
-  first(name: string): Field | undefined {
-    for (let at = 0; at < this.#marks.length; at += width) if (this.#isNamed(at, name)) return this.#fieldAt(at)
-    return undefined
+  /** The value of the first field of this name, which is in lower case; empty when there is none. */
+  value(name: string): string {
+    const at = this.#find(name)
+    return at === undefined ? '' : this.#valueAt(at)
+  }
+
+  /** The first field of this name as it came; empty when there is none. */
+  raw(name: string): string {
+    const at = this.#find(name)
+    return at === undefined ? '' : this.#rawAt(at)
   }
 
   count(name: string): number {
@@ -47,19 +53,39 @@ export class Head {
     return count
   }
 
+  #find(name: string): number | undefined {
+    for (let at = 0; at < this.#marks.length; at += width) if (this.#isNamed(at, name)) return at
+    return undefined
+  }
+
+  /** Letter by letter: it is asked several times of every field of every message. */
   #isNamed(at: number, name: string): boolean {
-    const [start = 0, end = 0] = [this.#marks[at], this.#marks[at + 1]]
-    return end - start === name.length && this.#text.slice(start, end).toLowerCase() === name
+    const start = this.#mark(at)
+    if (this.#mark(at + 1) - start !== name.length) return false
+    for (let letter = 0; letter < name.length; letter++) {
+      // Of what a name may have, only a capital becomes a small letter by this bit.
+      if ((this.#text.charCodeAt(start + letter) | 0x20) !== name.charCodeAt(letter)) return false
+    }
+    return true
   }
 
   #fieldAt(at: number): Field {
-    const [start, nameEnd, valueStart, firstEnd, end] = this.#marks.slice(at, at + width)
-    const content = this.#text.slice(valueStart, end)
-    return {
-      name: this.#text.slice(start, nameEnd).toLowerCase(),
-      raw: this.#text.slice(start, end),
-      value: (end === firstEnd ? content : content.replaceAll(/\r?\n/g, '')).trim(),
-    }
+    const name = this.#text.slice(this.#mark(at), this.#mark(at + 1)).toLowerCase()
+    return { name, raw: this.#rawAt(at), value: this.#valueAt(at) }
+  }
+
+  #rawAt(at: number): string {
+    return this.#text.slice(this.#mark(at), this.#mark(at + 4))
+  }
+
+  #valueAt(at: number): string {
+    const end = this.#mark(at + 4)
+    const content = this.#text.slice(this.#mark(at + 2), end)
+    return (end === this.#mark(at + 3) ? content : content.replaceAll(/\r?\n/g, '')).trim()
+  }
+
+  #mark(at: number): number {
+    return this.#marks[at] ?? 0
   }
 }
 

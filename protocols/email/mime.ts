@@ -27,12 +27,11 @@ const mimeFields = ['mime-version', 'content-type', 'content-transfer-encoding',
 
 /** Whether the body is text as it stands, and needs no parser: most short mails, and those of most devices. */
 export function isPlain(head: Head, body: Uint8Array): boolean {
-  const value = (name: string) => head.first(name)?.value ?? ''
   const isText = /^(?:text\/plain(?:\s*;\s*charset\s*=\s*"?(?:utf-8|us-ascii)"?)?)?\s*;?\s*$/i.test(
-    value('content-type'),
+    head.value('content-type'),
   )
   const isBare =
-    /^(?:[78]bit|binary)?$/i.test(value('content-transfer-encoding')) && value('content-disposition') === ''
+    /^(?:[78]bit|binary)?$/i.test(head.value('content-transfer-encoding')) && head.value('content-disposition') === ''
   return isText && isBare && isUtf8(body)
 }
 
@@ -115,7 +114,7 @@ function collect(part: AttachmentPart, attachments: EmailAttachment[]): void {
 
 /** The first of each: a second one is what a scanner reads and a mail program does not. */
 function mimeHead(head: Head): Buffer {
-  const raw = mimeFields.map((name) => head.first(name)?.raw ?? '')
+  const raw = mimeFields.map((name) => head.raw(name))
   const lines = raw.map((field) => (field === '' || field.endsWith('\n') ? field : `${field}\r\n`))
   return Buffer.from(`${lines.join('')}\r\n`, 'latin1')
 }

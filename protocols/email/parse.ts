@@ -103,8 +103,8 @@ export interface Sight {
 
 export function sightMessage(raw: Uint8Array): Sight {
   const head = splitHead(raw)
-  const id = head.first('message-id')?.value ?? ''
-  return { messageId: messageIds(decodeValue(id).text)[0] ?? '', hops: head.count('received'), head }
+  const [messageId = ''] = messageIds(decodeValue(head.value('message-id')).text)
+  return { messageId, hops: head.count('received'), head }
 }
 
 /** A field's value, decoded and as it came. */

@@ -124,7 +124,7 @@ class Incoming implements DataTaker, Receiver {
   answered(answer: SmtpAnswer | undefined): void {
     const storing = this.#recipients.filter((recipient) => !waits(recipient))
     if (answer || storing.length === 0 || !this.#sight) this.#over(answer)
-    else void this.#store(this.#sight, storing)
+    else this.#store(this.#sight, storing)
   }
 
   released(): void {
@@ -134,7 +134,7 @@ class Incoming implements DataTaker, Receiver {
   /** The rules that wait for their applications come first: if one of them has to be tried again, nothing is stored yet. */
   #deliver(sight: Sight): void {
     const scopes = this.#recipients.filter(waits).map(({ scope }) => scope)
-    if (scopes.length === 0) return void this.#store(sight, this.#recipients)
+    if (scopes.length === 0) return this.#store(sight, this.#recipients)
     const reading = openMessage(this.#raw, { sender: scopes[0]?.sender ?? '' }, sight.head)
     const hand = (read: Reading) => {
       this.#hold?.add()
@@ -144,13 +144,8 @@ class Incoming implements DataTaker, Receiver {
     void reading.then(hand).catch((error: unknown) => this.#over(error))
   }
 
-  async #store(sight: Sight, recipients: readonly Recipient[]): Promise<void> {
-    try {
-      await this.#parts.stored.accept(this.#raw, sight, recipients)
-      this.#over()
-    } catch (error) {
-      this.#over(error)
-    }
+  #store(sight: Sight, recipients: readonly Recipient[]): void {
+    this.#parts.stored.accept(this.#raw, sight, recipients, (answer) => this.#over(answer))
   }
 
   #over(error?: unknown): void {

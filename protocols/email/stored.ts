@@ -1,15 +1,17 @@
 /** Messages by way of the journal: the sender's 250 comes when they are on disk, and the applications get them from there. */
 import type { Connection, Outcome, Services } from '../../src/asgi/adapter.ts'
-import type { StoredRecord } from '../../src/asgi/delivery.ts'
+import type { AttemptSettled, Depositor, NewRecord, StoredRecord } from '../../src/asgi/delivery.ts'
 import type { Resolution } from '../../src/asgi/protocol.ts'
 import { Chain, type Linked } from '../../src/runtime/chain.ts'
 import { Deadline, Deadlines } from '../../src/runtime/deadlines.ts'
 import { SignalboxError, hasCode, reason } from '../../src/runtime/errors.ts'
 import { Said } from '../../src/runtime/said.ts'
-import { answers } from './answers.ts'
+import { settled as nothing } from '../../src/runtime/settled.ts'
+import type { Work } from '../../src/runtime/work.ts'
+import { type SmtpAnswer, answers } from './answers.ts'
 import type { NewEmailScope } from './delivery.ts'
 import { Head, splitHead } from './headers.ts'
-import { messageOf } from './message.ts'
+import { type Reading, messageOf } from './message.ts'
 import { openMessage, type Sight } from './parse.ts'
 import type { EmailProtocol } from './scope.ts'
 import { messageKey } from './seen.ts'
@@ -20,6 +22,8 @@ export interface StoredOptions {
   readonly services: Services<EmailProtocol>
   readonly outbound: Outbound
   readonly spool: Spool
+  /** Remembers what has to wait before its application is called. */
+  readonly work: Work
   readonly dedupe: boolean
   /** Milliseconds. */
   readonly handlerTimeout: number
@@ -37,118 +41,54 @@ const event = { type: 'email.message' }
 /** Bytes. A longer header section is cut again at the attempt: many short fields take several times the memory of the bytes. */
 const longestHeld = 16 * 1024
 
-/** An application that has a message, and the signal that says when it is to let go. */
-interface Open extends Linked<Open> {
-  readonly connection: Connection<EmailProtocol>
-  readonly signal: AbortSignal
-}
-
 export class StoredMessages {
   readonly #options: StoredOptions
-  readonly #open = new Chain<Open>()
-  readonly #deadlines: Deadlines
+  readonly #attempts: AttemptParts
   /** Signals that are listened to: the journal has one for all of its records. */
   readonly #signals = new WeakSet<AbortSignal>()
 
   constructor(options: StoredOptions) {
     this.#options = options
-    this.#deadlines = new Deadlines(options.handlerTimeout)
+    this.#attempts = { ...options, open: new Chain(), deadlines: new Deadlines(options.handlerTimeout) }
   }
 
   /**
-   * Resolves for 250: one message to several recipients is kept once, and tried for each by itself.
-   * @throws SmtpAnswer 452 when it cannot be stored.
+   * One message to several recipients is kept once, and tried for each by itself. `told` is called once, when this has returned:
+   * for 250, or with 452 when it cannot be stored.
    */
-  async accept(raw: Buffer, { messageId, head }: Sight, recipients: readonly Recipient[]): Promise<void> {
+  accept(raw: Buffer, sight: Sight, recipients: readonly Recipient[], told: (answer?: SmtpAnswer) => void): void {
     const { services, dedupe } = this.#options
+    const { messageId, head } = sight
     // Without an id two equal messages may be two messages.
     const known = dedupe && messageId !== '' ? messageKey(messageId, raw, head.bodyStart) : undefined
     const live = head.bodyStart <= longestHeld ? head : undefined
-    const records = recipients.map(({ scope, resolution }) => {
-      const record = { direction: 'in', scope, event, body: raw, resolution, live } as const
-      return known === undefined ? record : { ...record, key: `${known} ${scope.recipient}` }
+    const records = recipients.map(({ scope, resolution }): NewRecord<EmailProtocol> => {
+      const key = known === undefined ? undefined : `${known} ${scope.recipient}`
+      return { direction: 'in', scope, event, body: raw, resolution, key, live }
     })
-    try {
-      const accepted = await services.journal.accept(records)
-      const again = accepted.filter(({ known: before }) => before).length
-      if (again > 0) services.log.info({ messageId, recipients: again }, 'this message was here before')
-    } catch (error) {
-      services.log.error({ err: error, messageId }, `a message could not be stored: ${reason(error)}`)
-      throw answers.notStored()
-    }
+    const offer = new Offer(services.log, messageId, told)
+    const [first] = records
+    if (first && records.length === 1) return services.journal.put(first, offer)
+    services.journal.accept(records).then(
+      (accepted) => offer.accepted(accepted.filter(({ known: before }) => before).length),
+      (error: unknown) => offer.refused(error),
+    )
   }
 
-  /** Makes one attempt, in a scope whose id `onOpen` is told. */
-  async attempt(record: StoredRecord<EmailProtocol>, onOpen: (scopeId: string) => void): Promise<void> {
-    const { spool } = this.#options
-    const { buffer, byteOffset, byteLength } = record.body ?? new Uint8Array()
-    const raw = Buffer.from(buffer, byteOffset, byteLength)
-    if (!spool.takeNow(raw.length)) await spool.room(raw.length, record.signal)
-    try {
-      await this.#handle(raw, record, onOpen)
-    } finally {
-      spool.give(raw.length)
-    }
+  /** Makes one attempt. */
+  attempt(record: StoredRecord<EmailProtocol>, settled: AttemptSettled): void {
+    this.#listen(record.signal)
+    new Attempt(this.#attempts, record, settled).begin()
   }
 
   /** Resolves when no application runs any more. */
   async idle(): Promise<void> {
-    while (this.#open.size > 0) await Promise.all(Array.from(this.#open, ({ connection }) => connection.completed))
+    const { open } = this.#attempts
+    while (open.size > 0) await Promise.all(Array.from(open, ({ completed }) => completed))
   }
 
   abort(why: Error): void {
-    for (const { connection } of this.#open) connection.abort(why)
-  }
-
-  async #handle(raw: Buffer, record: StoredRecord<EmailProtocol>, onOpen: (scopeId: string) => void): Promise<void> {
-    const { services, outbound } = this.#options
-    const { attempt, redelivered, signal, live } = record
-    const scope = record.scope as NewEmailScope
-    const head = live instanceof Head ? live : splitHead(raw)
-    const opened = openMessage(raw, { sender: scope.sender }, head)
-    const message = messageOf(opened instanceof Promise ? await opened : opened)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    let isHandled = false
-    const ended = (outcome: Outcome) => {
-      const error = failureOf(outcome)
-      // What it fails on later, in a message of its groups, is nothing that the journal hears of.
-      transport.isReported = !isHandled
-      if (error === undefined) resolve()
-      else reject(signal.aborted && !hasCode(error, 'no_route') ? signal.reason : error)
-    }
-    const transport = new EmailTransport(message, outbound, { ended }, new Said(record))
-    const again = attempt > 1 || redelivered
-    const fresh = again ? { ...scope, ...(attempt > 1 && { attempt }), ...(redelivered && { redelivered }) } : scope
-    const connection = services.open(fresh, transport)
-    transport.scope = connection.scope
-    onOpen(connection.scope.id)
-    const open: Open = { connection, signal }
-    this.#open.add(open)
-    // An error is settled by the end of the application, which follows and says more.
-    const handled = (error?: unknown) => {
-      if (error !== undefined) return
-      isHandled = true
-      resolve()
-    }
-    connection.deliver(message, { bytes: raw.length, handled, last: 'of the peer' })
-    this.#listen(signal)
-    if (signal.aborted) connection.abort(signal.reason)
-    const deadline = new Deadline(() => this.#late(connection))
-    this.#deadlines.begin(deadline)
-    try {
-      await promise
-      // Its memory is its own until it ends.
-      if (!connection.ended) await connection.completed
-    } finally {
-      this.#deadlines.end(deadline)
-      this.#open.delete(open)
-    }
-  }
-
-  #late(connection: Connection<EmailProtocol>): void {
-    const { handlerTimeout } = this.#options
-    const late = `the application took longer than ${handlerTimeout} ms (handlerTimeout)`
-    connection.abort(new SignalboxError('timed_out', late))
+    for (const attempt of this.#attempts.open) attempt.abort(why)
   }
 
   /** Once for each signal: most are that of the journal, and live as long as we do. */
@@ -156,9 +96,149 @@ export class StoredMessages {
     if (this.#signals.has(signal)) return
     this.#signals.add(signal)
     const cut = () => {
-      for (const open of this.#open) if (open.signal === signal) open.connection.abort(signal.reason)
+      for (const attempt of this.#attempts.open) if (attempt.signal === signal) attempt.abort(signal.reason)
     }
     signal.addEventListener('abort', cut, { once: true })
+  }
+}
+
+/** A message that the journal has been offered. */
+class Offer implements Depositor {
+  readonly #log: Services['log']
+  readonly #messageId: string
+  readonly #told: (answer?: SmtpAnswer) => void
+
+  constructor(log: Services['log'], messageId: string, told: (answer?: SmtpAnswer) => void) {
+    this.#log = log
+    this.#messageId = messageId
+    this.#told = told
+  }
+
+  stored(_id: number, known: boolean): void {
+    this.accepted(known ? 1 : 0)
+  }
+
+  /** For so many recipients it was there before. */
+  accepted(again: number): void {
+    const messageId = this.#messageId
+    if (again > 0) this.#log.info({ messageId, recipients: again }, 'this message was here before')
+    this.#told()
+  }
+
+  refused(error: unknown): void {
+    const messageId = this.#messageId
+    this.#log.error({ err: error, messageId }, `a message could not be stored: ${reason(error)}`)
+    this.#told(answers.notStored())
+  }
+}
+
+interface AttemptParts extends StoredOptions {
+  /** Those whose application has a message. */
+  readonly open: Chain<Attempt>
+  readonly deadlines: Deadlines
+}
+
+/** An attempt at a stored message. One that is plain and finds room needs no promise: there are many a second. */
+class Attempt implements Linked<Attempt> {
+  before: Attempt | undefined
+  after: Attempt | undefined
+  readonly #parts: AttemptParts
+  readonly #record: StoredRecord<EmailProtocol>
+  readonly #settled: AttemptSettled
+  readonly #raw: Buffer
+  readonly #deadline = new Deadline(() => this.#late())
+  #transport: EmailTransport | undefined
+  #connection: Connection<EmailProtocol> | undefined
+  #isHandled = false
+
+  constructor(parts: AttemptParts, record: StoredRecord<EmailProtocol>, settled: AttemptSettled) {
+    const { buffer, byteOffset, byteLength } = record.body ?? new Uint8Array()
+    this.#parts = parts
+    this.#record = record
+    this.#settled = settled
+    this.#raw = Buffer.from(buffer, byteOffset, byteLength)
+  }
+
+  get signal(): AbortSignal {
+    return this.#record.signal
+  }
+
+  get completed(): Promise<void> {
+    return this.#connection?.completed ?? nothing
+  }
+
+  begin(): void {
+    const { spool } = this.#parts
+    const bytes = this.#raw.length
+    if (spool.takeNow(bytes)) this.#read()
+    else this.#later(spool.room(bytes, this.signal).then(() => this.#read(), this.#settled))
+  }
+
+  abort(why: Error): void {
+    this.#connection?.abort(why)
+  }
+
+  /** The application has ended. */
+  ended(outcome: Outcome): void {
+    const error = this.#isHandled ? undefined : failureOf(outcome)
+    // What it fails on later, in a message of its groups, is nothing that the journal hears of.
+    if (this.#transport) this.#transport.isReported = !this.#isHandled
+    const { aborted, reason: why } = this.signal
+    this.#over(error !== undefined && aborted && !hasCode(error, 'no_route') ? why : error)
+  }
+
+  #read(): void {
+    const { scope, live } = this.#record
+    const raw = this.#raw
+    try {
+      const head = live instanceof Head ? live : splitHead(raw)
+      const reading = openMessage(raw, { sender: scope.sender }, head)
+      if (reading instanceof Promise) this.#later(reading.then((read) => this.#open(read)))
+      else this.#open(reading)
+    } catch (error) {
+      this.#over(error)
+    }
+  }
+
+  /** Whoever closes waits for the end of what had to wait for its beginning. */
+  #later(begun: Promise<void>): void {
+    const over = begun.then(() => this.completed).catch((error: unknown) => this.#over(error))
+    void this.#parts.work.add(over)
+  }
+
+  #open(reading: Reading): void {
+    const { services, outbound, open, deadlines } = this.#parts
+    const { attempt, redelivered, signal } = this.#record
+    const scope = this.#record.scope as NewEmailScope
+    const message = messageOf(reading)
+    const transport = (this.#transport = new EmailTransport(message, outbound, this, new Said(this.#record)))
+    const again = attempt > 1 || redelivered
+    const fresh = again ? { ...scope, ...(attempt > 1 && { attempt }), ...(redelivered && { redelivered }) } : scope
+    const connection = (this.#connection = services.open(fresh, transport))
+    transport.scope = connection.scope
+    open.add(this)
+    // An error is settled by the end of the application, which follows and says more.
+    const handled = (error?: unknown) => {
+      if (error === undefined) this.#isHandled = true
+    }
+    connection.deliver(message, { bytes: this.#raw.length, handled, last: 'of the peer' })
+    if (signal.aborted) connection.abort(signal.reason)
+    deadlines.begin(this.#deadline)
+  }
+
+  /** Its memory is its own until then. */
+  #over(error?: unknown): void {
+    const { spool, open, deadlines } = this.#parts
+    deadlines.end(this.#deadline)
+    open.delete(this)
+    spool.give(this.#raw.length)
+    this.#settled(error, this.#connection?.scope.id)
+  }
+
+  #late(): void {
+    const { handlerTimeout } = this.#parts
+    const late = `the application took longer than ${handlerTimeout} ms (handlerTimeout)`
+    this.abort(new SignalboxError('timed_out', late))
   }
 }
 

@@ -36,7 +36,9 @@ interface EncodedScope {
 
 /** An event without a payload. */
 interface Plain {
-  readonly json: string
+  readonly fields: Readonly<Record<string, unknown>>
+  /** How many those are. */
+  readonly count: number
   readonly event: Uint8Array
 }
 
@@ -120,7 +122,8 @@ const simpleTag = 1
 const simpleHead = 5
 
 function encodedEvent(scope: EncodedScope, event: object): Pick<EncodedRecord, 'start' | 'event'> {
-  const { last } = scope
+  const { last, plain } = scope
+  if (plain && isAgain(plain, event)) return { start: undefined, event: plain.event }
   const known = last && payloadAfter(last, event)
   if (known) return { start: (last.start ??= startOf(last.json)), event: known }
   let field: string | undefined
@@ -135,11 +138,12 @@ function encodedEvent(scope: EncodedScope, event: object): Pick<EncodedRecord, '
     else return { start: undefined, event: bytesOf(event, 'event') }
   }
   const json = JSON.stringify([field, rest])
+  const count = Object.keys(rest).length
   if (field === undefined) {
-    if (scope.plain?.json !== json) scope.plain = { json, event: startOf(json) }
+    scope.plain = { fields: rest, count, event: startOf(json) }
     return { start: undefined, event: scope.plain.event }
   }
-  scope.last = { field, rest, count: Object.keys(rest).length, json, start: undefined }
+  scope.last = { field, rest, count, json, start: undefined }
   return { start: undefined, event: startOf(json, payload) }
 }
 
@@ -152,6 +156,15 @@ function startOf(json: string, payload?: Uint8Array): Uint8Array {
   bytes.write(json, simpleHead)
   if (payload) bytes.set(payload, end)
   return bytes
+}
+
+/** Whether an event says what that one said. */
+function isAgain({ fields, count }: Plain, event: object): boolean {
+  const names = Object.keys(event)
+  return (
+    names.length === count &&
+    names.every((name) => name !== '__proto__' && isSame(Reflect.get(event, name), fields[name]))
+  )
 }
 
 /** The payload of an event that says the same but for that. */

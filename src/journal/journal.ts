@@ -43,6 +43,8 @@ const longestPause = 5000
 const roomy = 0.9
 
 export class Journal implements AsyncDisposable {
+  /** The last part of its folder's path: what it is called beside others of one gateway. */
+  readonly name: string
   readonly #settings: JournalSettings
   readonly #log: Log
   readonly #lock: FolderLock
@@ -69,6 +71,7 @@ export class Journal implements AsyncDisposable {
   #dismissed = false // the thread, which may end now
 
   private constructor(settings: JournalSettings, log: Log, lock: FolderLock) {
+    this.name = path.basename(settings.folder)
     this.#settings = settings
     this.#log = log
     this.#lock = lock
@@ -101,11 +104,6 @@ export class Journal implements AsyncDisposable {
   /** How many records have become dead letters since it was opened. */
   get buried(): number {
     return this.#buried
-  }
-
-  /** The last part of its folder's path: what it is called beside others of one gateway. */
-  get name(): string {
-    return path.basename(this.#settings.folder)
   }
 
   /** One is told, the last one that asked. */

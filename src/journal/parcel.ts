@@ -21,7 +21,6 @@ interface KnownHead {
   readonly number: number
   readonly place: number
   readonly scope: Uint8Array
-  readonly body: Uint8Array | undefined
 }
 
 /** Gathers the calls of a turn. */
@@ -97,13 +96,14 @@ export class Packer {
   #head(record: EncodedRecord, bodies: Map<Uint8Array, number> | undefined): number {
     const { scope, start, body, lane, peer } = record
     const place = this.#place(record)
-    const known = this.#known.get(start ?? scope)
-    if (known?.scope === scope && known.body === body && known.place === place) {
+    // A body of its own makes a head of its own: two recipients of one mail have two scopes.
+    const known = body ? undefined : this.#known.get(start ?? scope)
+    if (known?.scope === scope && known.place === place) {
       const at = known.number * headTexts
       if (this.#texts[at] === lane && this.#texts[at + 1] === peer) return known.number
     }
     const number = this.#texts.push(lane, peer) / headTexts - 1
-    this.#known.set(start ?? scope, { number, place, scope, body })
+    if (!body) this.#known.set(start ?? scope, { number, place, scope })
     this.#put(scope)
     if (start) this.#put(start)
     let from = -1

@@ -1,4 +1,4 @@
-/** Where records of one protocol stand: under which rule and in which lane, found once for those of one connection. */
+/** Where records of one protocol stand: under which rule and in which lane, found once for those of one connection, or of one rule. */
 import type { NewRecord } from '../asgi/delivery.ts'
 import type { Placing } from './codec.ts'
 import type { Rule } from './entry.ts'
@@ -53,6 +53,8 @@ export class Places {
   }
 }
 
-function areAlike(one: Asked, other: Asked): boolean {
-  return one.scope === other.scope && one.lane === other.lane && one.direction === other.direction
+/** Of two with one resolution: what is in the scope matters only where the rule has a key. */
+function areAlike(one: Asked, other: NewRecord): boolean {
+  const isKeyed = other.resolution?.delivery?.key !== undefined
+  return (!isKeyed || one.scope === other.scope) && one.lane === other.lane && one.direction === other.direction
 }

@@ -1,6 +1,6 @@
 /** Records that are put without a promise: stored and delivered as any other, and whoever put them is told. */
 import { describe, expect, test } from '@jest/globals'
-import type { NewRecord } from '../../src/asgi/delivery.ts'
+import type { Accepted, NewRecord } from '../../src/asgi/delivery.ts'
 import { Dispatcher } from '../../src/journal/dispatcher.ts'
 import { Journal } from '../../src/journal/journal.ts'
 import { journalOptions } from '../../src/journal/options.ts'
@@ -18,20 +18,22 @@ import {
 import { readableLog } from './support.ts'
 
 /** What became of a record that was put. */
-function putInto({ dispatcher }: Process, one: NewRecord): Promise<number> {
+function putInto({ dispatcher }: Process, one: NewRecord): Promise<Accepted> {
   return new Promise((resolve, reject) => {
-    dispatcher.of('toy').put(one, { stored: resolve, refused: reject })
+    dispatcher.of('toy').put(one, { stored: (id, known) => resolve({ id, known }), refused: reject })
   })
 }
 
 describe('without a promise', () => {
-  test('a record is stored and delivered as any other, and whoever put it is told its id', async () => {
+  test('a record is stored and delivered as any other, and whoever put it is told its id, and whether it was there before', async () => {
     const attempts = new Attempts()
     const process = await start(newFolder(), attempts.deliver)
-    const id = await putInto(process, record('one', { key: 'once' }))
+    const accepted = await putInto(process, record('one', { key: 'once' }))
+    const { id = 0 } = accepted
+    expect(accepted).toEqual({ id, known: false })
     await attempts.count(1)
     expect(attempts.begun[0]?.record).toMatchObject({ id, event: { text: 'one' }, attempt: 1 })
-    expect(await putInto(process, record('one', { key: 'once' }))).toBe(id)
+    expect(await putInto(process, record('one', { key: 'once' }))).toEqual({ id, known: true })
     attempts.begun[0]?.end.resolve()
     await process.dispatcher.of('toy').attempted(id)
     expect(await counts(process)).toEqual({ accepted: 1, handled: 1, waiting: 0, dead: 0 })

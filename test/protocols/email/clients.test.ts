@@ -131,16 +131,18 @@ describe('the communicator', () => {
   })
 
   test('gives up on an application that does not end, which goes on', async () => {
+    const go = Promise.withResolvers<void>()
     const ended = Promise.withResolvers<string>()
     const slow = new EmailCommunicator(
       async (_scope, receive) => {
         await receive()
-        await new Promise((resolve) => setTimeout(resolve, 100))
+        await go.promise
         ended.resolve('after all')
       },
       { recipient: 'help@support.org', layer, timeout: 20 },
     )
     await expect(slow.send({})).rejects.toMatchObject({ code: 'timed_out' })
+    go.resolve()
     expect(await ended.promise).toBe('after all')
   })
 

@@ -160,7 +160,7 @@ test('a refusal that comes after the answer is an error', async () => {
     await answered.promise
     await consumer.reject().catch((caught: unknown) => (error = caught))
   })
-  await using served = await serve(router, { handlerTimeout: '50ms' })
+  await using served = await serve(router, { handlerTimeout: '50ms' }, { closeTimeout: 60_000 })
   const client = await served.connect()
   expect(await client.mail(mailText())).toMatch(/^451/)
   answered.resolve()

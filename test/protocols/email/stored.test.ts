@@ -127,6 +127,25 @@ describe('what an application says', () => {
   })
 })
 
+test('an application that asks for more has handled its mail, whatever becomes of it afterwards', async () => {
+  let calls = 0
+  await using served = await serve(
+    async (_scope, receive) => {
+      calls++
+      await receive()
+      await receive().catch(() => undefined)
+      throw new Error('too late')
+    },
+    {},
+    stored,
+  )
+  const client = await served.connect()
+  expect(await client.mail(mailText())).toMatch(/^250/)
+  await served.stored.idle()
+  expect(await served.stored.counts()).toMatchObject({ accepted: 1, handled: 1, dead: 0 })
+  expect(calls).toBe(1)
+})
+
 test('one that takes too long has failed, and is tried again', async () => {
   const notes: Note[] = []
   await using served = await serve(
@@ -135,7 +154,7 @@ test('one that takes too long has failed, and is tried again', async () => {
       if (notes.length === 1)
         await new Promise((_, reject) => context.signal.addEventListener('abort', () => reject(context.signal.reason)))
     },
-    { handlerTimeout: '20ms' },
+    { handlerTimeout: '200ms' },
     stored,
   )
   const client = await served.connect()
