@@ -18,6 +18,7 @@ export type {
   GroupSendResult,
   LayerStats,
   Message,
+  SendResult,
   Work,
   WorkHandler,
 } from './src/asgi/channel-layer.ts'
