@@ -41,12 +41,20 @@ export function requires(...programs: readonly string[]): Requirement {
     }
     return { describe: group, test: (title) => test(title, refuse), missing }
   }
+  return { ...skipping(reason), missing }
+}
+
+/** For a test that needs what no program gives, such as the right to mount a disk: where it is not, the test says so by name. */
+export function where(isGiven: boolean, reason: string): Pick<Requirement, 'test'> {
+  return isGiven ? { test } : skipping(reason)
+}
+
+function skipping(reason: string): Pick<Requirement, 'describe' | 'test'> {
   const titled = (title: string) => `${title} [skipped: ${reason}]`
   /* oxlint-disable jest/no-disabled-tests, jest/valid-describe-callback -- the one place that skips, and it says why */
   return {
     describe: (title, body) => describe.skip(titled(title), body),
     test: (title, body) => test.skip(titled(title), body),
-    missing,
   }
 }
 

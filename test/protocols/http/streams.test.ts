@@ -5,6 +5,14 @@ import { httpHandler } from '../../../protocols/http/consumer.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { serveHttp } from './support.ts'
 
+/** A peer that asks, and leaves when `until` resolves. */
+async function visit({ url }: { readonly url: string }, until: Promise<void>): Promise<void> {
+  const client = await RawClient.connect(url)
+  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await until
+  client.end()
+}
+
 test('a stream is cancelled when the peer leaves', async () => {
   const cancelled = Promise.withResolvers<void>()
   await using server = await serveHttp(
@@ -44,10 +52,7 @@ test.each([
       return new Response(new ReadableStream({ pull, cancel: () => cancelled.resolve() }))
     }),
   )
-  const client = await RawClient.connect(server.url)
-  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-  await waiting.promise
-  client.end()
+  await visit(server, waiting.promise)
   await cancelled.promise
   await server.test.idle()
 })
@@ -62,10 +67,7 @@ test('the stream of a peer that has left before the handler answered is cancelle
       return new Response(new ReadableStream({ pull: () => new Promise(() => {}), cancel: () => cancelled.resolve() }))
     }),
   )
-  const client = await RawClient.connect(server.url)
-  client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-  await begun.promise
-  client.end()
+  await visit(server, begun.promise)
   await cancelled.promise
   await server.test.idle()
 })
