@@ -92,6 +92,11 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
     if (this.#events?.message(event, length) === false) this.pause()
   }
 
+  /** See `Transport.touch`. */
+  touch(): number {
+    return this.#unwritten
+  }
+
   /** Sends a message. A promise means: wait before sending more. */
   say(data: string | Uint8Array): void | Promise<void> {
     const limits = this.#limits
@@ -100,7 +105,7 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
     // The answer to the handshake counts for nothing that waits.
     if (data.length >= large && this.#corked) this.#uncork()
     // Within a turn nothing of it is written.
-    if (!this.#batch) this.#waiting = this.bufferedAmount
+    if (!this.#batch) this.#waiting = this.#deflates ? this.bufferedAmount : this.#unwritten
     const waiting = this.#waiting + (this.#batch?.length ?? 0)
     const sum = waiting + data.length
     if (waiting > 0 && sum > limits.sendBuffer) return this.end(1013, 'the peer does not read')
@@ -181,6 +186,11 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
   /** What the package reads with. One that keeps it elsewhere is left alone. */
   get #receiver(): Writable | undefined {
     return (this as { readonly _receiver?: Writable })._receiver
+  }
+
+  /** In bytes; all that waits, where nothing is being compressed. */
+  get #unwritten(): number {
+    return this.#raw?.writableLength ?? 0
   }
 
   #sayApart(data: string | Uint8Array, sum: number): void | Promise<void> {

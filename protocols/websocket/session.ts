@@ -73,6 +73,10 @@ export class WebsocketSession
     }
   }
 
+  touch(): number {
+    return this.#socket?.touch() ?? 0
+  }
+
   end(outcome: Outcome): void {
     switch (this.#phase) {
       case 'handshake':

@@ -31,6 +31,11 @@ export interface Transport<P extends Protocol = Protocol> {
    * @throws SignalboxError `unexpected_event` when the scope's state does not allow this event now.
    */
   send(event: P['send']): void | Promise<void>
+  /**
+   * Reads what `send` will read, changes nothing, and answers a number that means nothing: for transports of which there are
+   * thousands, so that what has left the processor's cache is there again when it is needed.
+   */
+  touch?(): number
   /** The application has ended. Called exactly once a scope, also after a disconnect. */
   end(outcome: Outcome): void
   /**

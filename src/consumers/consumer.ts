@@ -16,6 +16,7 @@ const none: readonly string[] = []
 /** To whom a consumer speaks while it runs. */
 interface Speaker<P extends Protocol, K extends Kind> {
   send(event: P['send']): K['sent']
+  touch?(): number
 }
 
 /**
@@ -124,6 +125,10 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
 
     handle(event: Event): unknown {
       return this.consumer.dispatch(event)
+    }
+
+    touch(): number {
+      return this.consumer.#speaker?.touch?.() ?? 0
     }
 
     async failed(error: unknown): Promise<void> {

@@ -33,7 +33,8 @@ interface Member {
   /** Those of the channel: a group message looks at every member, and each object less counts. */
   readonly receiver: Receiver | undefined
   readonly capacity: number
-  readonly lapses: number
+  /** Undefined: never. That is no number, for which V8 would make an object. */
+  readonly lapses: number | undefined
 }
 
 export interface LocalHooks {
@@ -145,8 +146,8 @@ export class LocalChannels {
     const channel = this.#channels.get(name) ?? this.#openNamed(name)
     if (!channel) return undefined
     // What is pushed to lives until it is closed, and so do its memberships: a socket of two days is still in its groups.
-    const lapses = channel.receiver && name.includes('!') ? Infinity : this.now() + this.#groupExpiry
-    if (lapses !== Infinity) this.#sweepLater()
+    const lapses = channel.receiver && name.includes('!') ? undefined : this.now() + this.#groupExpiry
+    if (lapses !== undefined) this.#sweepLater()
     channel.groups.add(group)
     const { receiver, capacity } = channel
     const member = { channel, receiver, capacity, lapses }
@@ -170,7 +171,7 @@ export class LocalChannels {
     if (!members) return { delivered, dropped }
     const now = this.now()
     for (const { channel, receiver, capacity, lapses } of members.values()) {
-      if (lapses <= now) {
+      if (lapses !== undefined && lapses <= now) {
         this.leave(group, channel.name)
         continue
       }
@@ -188,7 +189,7 @@ export class LocalChannels {
     const now = this.now()
     const members = this.#groups.get(group)
     if (!members) return []
-    for (const [name, { lapses }] of members) if (lapses <= now) this.leave(group, name)
+    for (const [name, { lapses }] of members) if (lapses !== undefined && lapses <= now) this.leave(group, name)
     return [...members.keys()]
   }
 

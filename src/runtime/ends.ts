@@ -6,6 +6,9 @@ import { SignalboxError } from './errors.ts'
 /** Of the last event of a scope that the server has ended itself: it did not come from the peer, and is not counted. */
 export const ownEnd: Delivery = { last: true }
 
+/** One for all scopes: an error is dear to make, and every scope ends with this one. */
+export const peerGone = new SignalboxError('disconnected', 'the peer is gone')
+
 export function overError(scope: Protocol['scope']): SignalboxError {
   return new SignalboxError('scope_ended', `${scope.type} scope ${scope.id} is over: there is no further event`)
 }

@@ -5,17 +5,18 @@ import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
 import { Account } from './account.ts'
 import type { Linked } from './chain.ts'
-import { both, failure, isAwaited, ofEvent, overError, ownEnd, returned } from './ends.ts'
-import { SignalboxError, hasCode, isInterruption } from './errors.ts'
+import { both, failure, isAwaited, ofEvent, overError, ownEnd, peerGone, returned } from './ends.ts'
+import { hasCode, isInterruption } from './errors.ts'
 import type { InstanceOptions } from './instance-options.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
 import { Pump, type EventHandler, type Hearer, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
-import { isPending, settled } from './settled.ts'
+import { isPending, nothing, settled } from './settled.ts'
 
 /** To whom an application says something. */
 export interface Speaker<P extends Protocol> {
   send(event: P['send']): Promise<void>
+  touch?(): number
 }
 
 interface Entry {
@@ -23,9 +24,6 @@ interface Entry {
   readonly delivery: Delivery | undefined
   readonly fromPeer: boolean
 }
-
-/** One for all scopes: an error is dear to make, and every scope ends with this one. */
-const peerGone = new SignalboxError('disconnected', 'the peer is gone')
 
 export class Instance<P extends Protocol>
   implements
@@ -256,6 +254,11 @@ export class Instance<P extends Protocol>
     }
   }
 
+  /** See `Pump.touch`. */
+  touch(): number {
+    return this.#transport.touch?.() ?? 0
+  }
+
   #put(event: Event, delivery: Delivery | undefined): void {
     this.#events++
     if (delivery !== ownEnd) this.#account?.received(event.type)
@@ -395,5 +398,3 @@ export class Instance<P extends Protocol>
     })
   }
 }
-
-function nothing(): void {}

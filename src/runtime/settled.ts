@@ -12,3 +12,6 @@ export function whenSettled(work: Promise<unknown>, told: (error?: unknown) => v
 export function isPending(result: unknown): boolean {
   return result !== settled && result !== undefined
 }
+
+/** For `then`, where what it was is nobody's business. */
+export function nothing(): void {}

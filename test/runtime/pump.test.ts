@@ -169,6 +169,32 @@ test('handlers that follow each other in one scope get its events in order, and 
   expect(log).toEqual(['test.event 1', 'test.event 2', 'the next handler', 'test.event 3', 'test.event 4', 'test.end '])
 })
 
+test('a hundred scopes that have something in one turn are each given their own, in that order, whatever the others do', async () => {
+  const log: string[] = []
+  const outcomes: Promise<Outcome>[] = []
+  const instances = Array.from({ length: 100 }, (_, scopeNumber) => {
+    const { handler } = recorder(({ type, number = 0 }) => {
+      log.push(`${scopeNumber} ${type} ${number}`)
+      if (type === 'test.end') return
+      // One ends another that comes later in the turn, and one raises: nobody else notices.
+      if (scopeNumber === 20) instances[60]?.disconnect({ type: 'test.end', number: 60 })
+      if (scopeNumber === 40) throw new Error('only this one')
+    })
+    const { instance, ended } = open(handling('directly', handler))
+    outcomes.push(ended)
+    return instance
+  })
+  await turn()
+  for (const [number, instance] of instances.entries()) instance.deliver({ type: 'test.event', number })
+  await turn()
+  for (const [number, instance] of instances.entries()) instance.disconnect({ type: 'test.end', number })
+  const kinds = (await Promise.all(outcomes)).map(({ kind }) => kind)
+  expect(kinds).toEqual(instances.map((_, number) => (number === 40 ? 'raised' : 'unanswered')))
+  const events = log.filter((line) => line.includes('test.event'))
+  expect(events).toEqual(instances.map((_, number) => `${number} test.event ${number}`))
+  for (const number of instances.keys()) if (number !== 40) expect(log).toContain(`${number} test.end ${number}`)
+})
+
 test('messages that consumers send each other without an end do not keep the others from their turn', async () => {
   let balls = 0
   const open2 = (channels: string[], next: () => string | undefined) =>
