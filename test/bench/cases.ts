@@ -44,7 +44,7 @@ function rate(name: string, { unit, target, ...sides }: Rate, load: LoadOptions)
 }
 
 function room(name: string, inFlight: number, { target, ...sides }: Omit<Rate, 'unit'>): BenchCase {
-  return rate(name, { unit: 'deliveries', target, ...sides }, { load: 'room', connections: 1000, inFlight })
+  return rate(name, { unit: 'deliveries', target, ...sides }, { load: 'room', connections: 1000, inFlight, warmUps: 4 })
 }
 
 function publishes(qos: 0 | 1, inFlight: number): BenchCase {

@@ -5,9 +5,10 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { firstLot } from './load/first-lot.ts'
 import type { LoadConfig } from './load/load.ts'
-import type { LoadResult } from './load/main.ts'
-import { Process, root, type ProcessOptions } from './processes.ts'
+import { Process, type ProcessOptions } from './processes.ts'
 import { Server, type ServerName, type ServerOptions } from './servers.ts'
+import { noWork, Side, startLoad, sum } from './side.ts'
+import type { Turns } from './turns.ts'
 
 export interface Settings {
   /** Of one measurement. */
@@ -18,6 +19,8 @@ export interface Settings {
   /** The folder for CPU profiles of the servers: those of each side in a folder of its own there. */
   readonly profile: string | undefined
   readonly redis: string | undefined
+  /** Those of this round. */
+  readonly turns: Turns
 }
 
 export interface Sample {
@@ -30,6 +33,12 @@ export interface Sample {
 
 export type Measure = (settings: Settings) => Promise<Sample>
 
+/** One that is not measured in pieces. */
+const inOneTurn =
+  (measure: Measure): Measure =>
+  (settings) =>
+    settings.turns.take(() => measure(settings))
+
 export interface LoadOptions {
   readonly load: string
   readonly connections: number
@@ -41,16 +50,30 @@ export interface LoadOptions {
 /** More of its processor than this, and it is the generator that is measured. */
 const generatorLimit = 0.95
 
+/** Milliseconds of a turn: what the machine's neighbours do hardly changes in two of them. */
+const turnLength = 250
+/** Seconds after which something must have been done. */
+const patience = 30
+
 /** How much a server does in a second. */
 export function throughput(name: ServerName, load: LoadOptions): Measure {
   return async (settings) => {
-    await using server = await Server.start(name, serverOptions(settings, 'bare' in name ? 'bare' : 'gateway'))
-    await using generator = startLoad(server, load, settings)
-    const result = JSON.parse((await generator.until(/^\{/)).at(-1) ?? '') as LoadResult
-    if (settings.profile !== undefined) await server.end()
+    const { turns, seconds, profile } = settings
+    const options = serverOptions(settings, 'bare' in name ? 'bare' : 'gateway')
+    await using side = await turns.take(() => Side.start(name, options, loadOf(load, settings)))
+    const length = Math.min(turnLength, seconds * 1000)
+    const next = () => turns.take(() => side.work(length))
+    for (let warm = 0; warm < warmUpOf(load, settings) * 1000; warm += length) await next()
+    let work = noWork
+    // A short time may see nothing.
+    while (work.elapsed < seconds * 1000 || (work.done === 0 && work.elapsed < patience * 1000))
+      work = sum(work, await next())
+    if (work.done === 0) throw new Error(`nothing was answered in ${patience} seconds`)
+    if (profile !== undefined) await side.server.end()
     // Of several processes only one would be seen.
-    const cpu = 'processes' in name ? undefined : result.serverCpu
-    return { value: result.rate, cpu, generatorBound: result.generatorCpu > generatorLimit }
+    const cpu = 'processes' in name || Number.isNaN(work.server) ? undefined : work.server / work.done
+    const generatorBound = work.own / work.elapsed > generatorLimit
+    return { value: (work.done * 1000) / work.elapsed, cpu, generatorBound }
   }
 }
 
@@ -59,11 +82,11 @@ export function throughput(name: ServerName, load: LoadOptions): Measure {
  * compiler, which for the bare `ws` is more than what it holds.
  */
 export function memory(name: ServerName, load: LoadOptions): Measure {
-  return async (settings) => {
+  return inOneTurn(async (settings) => {
     const collect = path.join(import.meta.dirname, 'collect.ts')
     const options = { ...serverOptions(settings), node: ['--expose-gc', '--import', collect] }
     await using server = await Server.start(name, options)
-    await using generator = startLoad(server, load, settings)
+    await using generator = startLoad(server, loadOf(load, settings))
     await generator.until(/^opened$/)
     const before = await resident(server)
     generator.say('more')
@@ -72,7 +95,7 @@ export function memory(name: ServerName, load: LoadOptions): Measure {
     const connections = smaller(load.connections, settings)
     // A few connections may find room in what the process already has: then they took next to nothing, and not nothing.
     return { value: Math.max(1, (after - before) / (connections - firstLot(connections))) }
-  }
+  })
 }
 
 async function resident({ process: child }: Server): Promise<number> {
@@ -94,7 +117,7 @@ export interface Start {
  * `kept` an earlier start has done so, and otherwise it is the first.
  */
 export function startUp(start: Start, { kept }: { readonly kept: boolean }): Measure {
-  return async () => {
+  return inOneTurn(async () => {
     const cache = await mkdtemp(path.join(tmpdir(), 'signalbox-bench-'))
     try {
       if (kept) await secondsToStart(start, cache)
@@ -102,7 +125,7 @@ export function startUp(start: Start, { kept }: { readonly kept: boolean }): Mea
     } finally {
       await rm(cache, { recursive: true, force: true })
     }
-  }
+  })
 }
 
 async function secondsToStart({ command, ready, environment }: Start, cache: string): Promise<number> {
@@ -125,33 +148,33 @@ async function secondsToStart({ command, ready, environment }: Start, cache: str
 
 /** Nanoseconds until a router has found the last of its rules. */
 export function routing(router: string, rules: number): Measure {
-  return async ({ seconds }) => {
+  return inOneTurn(async ({ seconds }) => {
     const program = path.join(import.meta.dirname, 'routing.ts')
     await using child = new Process([process.execPath, program, router, String(rules), String(seconds)], {
       processor: 'server',
     })
     return { value: Number((await child.until(/^[\d.]+$/)).at(-1)) }
-  }
+  })
 }
 
 /** What the bridge does, or with `bare` what it stands on, in a process of its own. */
 export function bridge(what: string, side: 'gateway' | 'bare'): Measure {
-  return async ({ seconds }) => {
+  return inOneTurn(async ({ seconds }) => {
     const program = path.join(import.meta.dirname, 'bridge.ts')
     // Calls go to and fro: on one processor they do so alike each time. Loops that are to go on beside others need several.
     const options: ProcessOptions = what === 'loop-delay' ? {} : { processor: 'server' }
     await using child = new Process([process.execPath, program, what, side, String(seconds)], options)
     return { value: Number((await child.until(/^[\d.]+$/)).at(-1)) }
-  }
+  })
 }
 
 /** Records a second that are stored and settled, by the journal or by SQLite alone. */
 export function journal(side: 'gateway' | 'bare'): Measure {
-  return async ({ seconds }) => {
+  return inOneTurn(async ({ seconds }) => {
     const program = path.join(import.meta.dirname, 'journal.ts')
     await using child = new Process([process.execPath, program, side, String(seconds)], { processor: 'server' })
     return { value: Number((await child.until(/^[\d.]+$/)).at(-1)) }
-  }
+  })
 }
 
 function serverOptions({ profile, redis }: Settings, side = ''): ServerOptions {
@@ -159,19 +182,15 @@ function serverOptions({ profile, redis }: Settings, side = ''): ServerOptions {
   return { node, redis }
 }
 
-function startLoad(server: Server, options: LoadOptions, settings: Settings): Process {
-  const { load, connections, inFlight = 1, warmUps = 1 } = options
-  const config: LoadConfig = {
-    load,
-    urls: server.urls,
-    connections: smaller(connections, settings),
-    inFlight,
-    warmUp: settings.warmUp * warmUps,
-    seconds: settings.seconds,
-    serverPid: server.process.pid,
-  }
-  const program = path.join(root, 'test', 'bench', 'load', 'main.ts')
-  return new Process([process.execPath, program, JSON.stringify(config)], { processor: 'load' })
+/** In seconds. */
+function warmUpOf({ warmUps = 1 }: LoadOptions, { warmUp }: Settings): number {
+  return warmUp * warmUps
+}
+
+function loadOf(options: LoadOptions, settings: Settings): Omit<LoadConfig, 'urls' | 'serverPid'> {
+  const { load, connections, inFlight = 1 } = options
+  const seconds = warmUpOf(options, settings) + settings.seconds
+  return { load, connections: smaller(connections, settings), inFlight, seconds }
 }
 
 function smaller(connections: number, { small }: Settings): number {

@@ -9,6 +9,7 @@ import type { Settings } from './measure.ts'
 import { processors } from './processes.ts'
 import { header, lineOf, resultOf, row, type Result, type Round } from './report.ts'
 import { startRedis } from './servers.ts'
+import { Turns } from './turns.ts'
 
 const help = `npm run bench -- [name…] [options]
 
@@ -47,7 +48,7 @@ async function run(): Promise<void> {
   const needsRedis = chosen.some((one) => one.needsRedis)
   const hasRedis = needsRedis && spawnSync('redis-server', ['--version']).status === 0
   await using redis = hasRedis ? await startRedis('redis-server') : undefined
-  const settings: Settings = {
+  const settings = {
     seconds: Number(given.seconds),
     warmUp: given.small ? 0 : 1,
     small: given.small,
@@ -68,7 +69,7 @@ async function run(): Promise<void> {
   if (given.json !== undefined) await writeFile(given.json, `${JSON.stringify({ cases: results }, undefined, 2)}\n`)
 }
 
-async function measure(one: BenchCase, settings: Settings): Promise<Result> {
+async function measure(one: BenchCase, settings: Omit<Settings, 'turns'>): Promise<Result> {
   const rounds: Round[] = []
   const profile = settings.profile && path.join(settings.profile, one.name)
   for (let index = 0; index < Number(given.rounds); index++) rounds.push(await round(one, { ...settings, profile }))
@@ -76,13 +77,15 @@ async function measure(one: BenchCase, settings: Settings): Promise<Result> {
   return resultOf(one, rounds)
 }
 
-async function round(one: BenchCase, settings: Settings): Promise<Round> {
-  if (settings.small) {
-    // Nobody looks at the figures.
-    const [gateway, bare] = await Promise.all([one.gateway(settings), one.bare(settings)])
-    return { gateway, bare }
-  }
-  return { gateway: await one.gateway(settings), bare: await one.bare(settings) }
+async function round(one: BenchCase, settings: Omit<Settings, 'turns'>): Promise<Round> {
+  const turns = new Turns()
+  // Nobody looks at the figures of a small round: nobody waits.
+  const others = settings.small ? new Turns() : turns
+  const [gateway, bare] = await Promise.all([
+    one.gateway({ ...settings, turns }),
+    one.bare({ ...settings, turns: others }),
+  ])
+  return { gateway, bare }
 }
 
 function machine(): string {

@@ -49,7 +49,7 @@ export function isComplete(response: string): boolean {
 
 /** Made before the start for about as many as a fast server takes, and then one by one. */
 function texts(seconds: number): Requests {
-  const made = Array.from({ length: Math.ceil(10_000 * seconds) }, (_, index) => text(index))
+  const made = Array.from({ length: Math.ceil(20_000 * seconds) }, (_, index) => text(index))
   let next = 0
   return (count) => {
     const chosen: Buffer[] = []

@@ -6,8 +6,7 @@ export interface LoadConfig {
   readonly urls: Readonly<Record<string, string>>
   readonly connections: number
   readonly inFlight: number
-  /** In seconds. */
-  readonly warmUp: number
+  /** How long it will be at work, about. */
   readonly seconds: number
   /** Whose processor time is read. */
   readonly serverPid: number
