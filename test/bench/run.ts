@@ -81,10 +81,10 @@ async function round(one: BenchCase, settings: Omit<Settings, 'turns'>): Promise
   const turns = new Turns()
   // Nobody looks at the figures of a small round: nobody waits.
   const others = settings.small ? new Turns() : turns
-  const [gateway, bare] = await Promise.all([
-    one.gateway({ ...settings, turns }),
-    one.bare({ ...settings, turns: others }),
-  ])
+  const sides = [one.gateway({ ...settings, turns }), one.bare({ ...settings, turns: others })] as const
+  // Where one fails the other one is ended before anybody hears of it.
+  await Promise.allSettled(sides)
+  const [gateway, bare] = await Promise.all(sides)
   return { gateway, bare }
 }
 

@@ -26,7 +26,7 @@ export class Side implements AsyncDisposable {
   readonly server: Server
   readonly #generator: Process
 
-  /** Resolves when it has done its first work; it stands still then. */
+  /** Resolves when its load has begun; it stands still then. */
   static async start(
     name: ServerName,
     options: ServerOptions,
