@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { firstLot } from './load/first-lot.ts'
-import type { LoadConfig } from './load/load.ts'
+import type { LoadPlan } from './load/load.ts'
 import { Process, type ProcessOptions } from './processes.ts'
 import { Server, type ServerName, type ServerOptions } from './servers.ts'
 import { noWork, Side, startLoad, sum } from './side.ts'
@@ -187,7 +187,7 @@ function warmUpOf({ warmUps = 1 }: LoadOptions, { warmUp }: Settings): number {
   return warmUp * warmUps
 }
 
-function loadOf(options: LoadOptions, settings: Settings): Omit<LoadConfig, 'urls' | 'serverPid'> {
+function loadOf(options: LoadOptions, settings: Settings): LoadPlan {
   const { load, connections, inFlight = 1 } = options
   const seconds = warmUpOf(options, settings) + settings.seconds
   return { load, connections: smaller(connections, settings), inFlight, seconds }

@@ -1,7 +1,7 @@
 /** One side of a case while it is measured: a server, and a load generator that stands still between its turns. */
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { LoadConfig } from './load/load.ts'
+import type { LoadConfig, LoadPlan } from './load/load.ts'
 import type { Reading } from './load/main.ts'
 import { Process, root } from './processes.ts'
 import { Server, type ServerName, type ServerOptions } from './servers.ts'
@@ -27,11 +27,7 @@ export class Side implements AsyncDisposable {
   readonly #generator: Process
 
   /** Resolves when its load has begun; it stands still then. */
-  static async start(
-    name: ServerName,
-    options: ServerOptions,
-    load: Omit<LoadConfig, 'urls' | 'serverPid'>,
-  ): Promise<Side> {
+  static async start(name: ServerName, options: ServerOptions, load: LoadPlan): Promise<Side> {
     const server = await Server.start(name, options)
     const side = new Side(server, startLoad(server, load))
     try {
@@ -76,7 +72,7 @@ export class Side implements AsyncDisposable {
   }
 }
 
-export function startLoad(server: Server, load: Omit<LoadConfig, 'urls' | 'serverPid'>): Process {
+export function startLoad(server: Server, load: LoadPlan): Process {
   const config: LoadConfig = { ...load, urls: server.urls, serverPid: server.process.pid }
   const program = path.join(root, 'test', 'bench', 'load', 'main.ts')
   return new Process([process.execPath, program, JSON.stringify(config)], { processor: 'load' })

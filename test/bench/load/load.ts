@@ -1,13 +1,17 @@
 /** What a load generator is told, and what it counts. */
 
-export interface LoadConfig {
+/** What it is to do. */
+export interface LoadPlan {
   readonly load: string
-  /** Where the server listens, by scheme. */
-  readonly urls: Readonly<Record<string, string>>
   readonly connections: number
   readonly inFlight: number
   /** How long it will be at work, about. */
   readonly seconds: number
+}
+
+export interface LoadConfig extends LoadPlan {
+  /** Where the server listens, by scheme. */
+  readonly urls: Readonly<Record<string, string>>
   /** Whose processor time is read. */
   readonly serverPid: number
 }
