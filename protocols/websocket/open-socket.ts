@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { WebSocket } from 'ws'
-import { closeAnswer, type Batch } from './batch.ts'
+import { closeAnswer } from './batch.ts'
 import type { BatchCorker, Speaker } from './corker.ts'
 import { Reader, type Messages } from './reader.ts'
 import type { WebsocketReceive } from './scope.ts'
@@ -48,6 +48,9 @@ const protocolErrors: Readonly<Record<string, number>> = {
  */
 export class OpenSocket extends WebSocket implements Speaker, Messages {
   spoke = -1
+  place = -1
+  /** What waited when it began to speak in this turn, in bytes. */
+  #waiting = 0
   #raw: Socket | undefined
   #limits: SocketLimits | undefined
   #events: SocketEvents | undefined
@@ -55,10 +58,6 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
   #deflates = false
   /** What is written is kept back until the turn is over: the answer to the handshake, or the one to the peer's close. */
   #corked: 'handshake' | 'close' | undefined = 'handshake'
-  /** What was said in this turn. */
-  #batch: Batch | undefined
-  /** What waited when it began, in bytes. */
-  #waiting = 0
   /** The code and the reason that the gateway closed with, where it was the gateway. */
   #ownClose: readonly [code: number, reason: string] | undefined
   #watched = false
@@ -105,12 +104,12 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
     // The answer to the handshake counts for nothing that waits.
     if (data.length >= large && this.#corked) this.#uncork()
     // Within a turn nothing of it is written.
-    if (!this.#batch) this.#waiting = this.#deflates ? this.bufferedAmount : this.#unwritten
-    const waiting = this.#waiting + (this.#batch?.length ?? 0)
+    if (this.place < 0) this.#waiting = this.#deflates ? this.bufferedAmount : this.#unwritten
+    const waiting = this.#waiting + limits.corker.unwritten(this)
     const sum = waiting + data.length
     if (waiting > 0 && sum > limits.sendBuffer) return this.end(1013, 'the peer does not read')
     if (this.#deflates || (typeof data !== 'string' && data.length >= large)) return this.#sayApart(data, sum)
-    this.#add(limits.corker, data)
+    limits.corker.say(this, data)
     if (sum < highWater) return undefined
     if (this.#corked) this.#uncork()
     return new Promise((resolve) => this.#flush(resolve)) // an error means that the peer is gone, and that is no error of the sender
@@ -199,13 +198,6 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
     return new Promise((resolve) => this.send(data, () => resolve()))
   }
 
-  #add(corker: BatchCorker, data: string | Uint8Array): void {
-    const before = this.#batch ?? corker.start
-    if (!this.#batch) corker.hold(this)
-    corker.messages++
-    this.#batch = typeof data === 'string' ? before.withText(data) : before.withBytes(data)
-  }
-
   /** It leaves behind what was said before, and in one piece with it. */
   #answer(raw: Socket, frame: Buffer): void {
     if (!this.#corked) raw.cork()
@@ -242,8 +234,7 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
   }
 
   #flush(written?: () => void): void {
-    const batch = this.#batch
-    this.#batch = undefined
+    const batch = this.#limits?.corker.take(this)
     if (batch && this.readyState === this.OPEN) this.#raw?.write(batch.bytes, written)
     else written?.()
   }

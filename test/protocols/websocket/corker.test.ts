@@ -6,27 +6,36 @@ import { WebSocket } from 'ws'
 import { BatchCorker, type Speaker } from '../../../protocols/websocket/corker.ts'
 import { serveWebsocket, type WebsocketApplication } from './support.ts'
 
-/** A socket that notes how many messages each of its writes has. */
+/** A socket that notes the messages of each of its writes. */
 class Socket implements Speaker {
   spoke = -1
-  readonly writes: number[] = []
+  place = -1
+  readonly writes: (readonly string[])[] = []
   readonly #corker: BatchCorker
-  #unwritten = 0
 
   constructor(corker: BatchCorker) {
     this.#corker = corker
   }
 
-  say(): void {
-    if (this.#unwritten === 0) this.#corker.hold(this)
-    this.#corker.messages++
-    this.#unwritten++
+  say(text: string | Uint8Array): void {
+    this.#corker.say(this, text)
   }
 
   flush(): void {
-    if (this.#unwritten > 0) this.writes.push(this.#unwritten)
-    this.#unwritten = 0
+    const batch = this.#corker.take(this)
+    if (batch) this.writes.push(textsOf(batch.bytes))
   }
+}
+
+/** Of short texts in frames without a mask. */
+function textsOf(frames: Buffer): readonly string[] {
+  const texts: string[] = []
+  for (let at = 0; at < frames.length;) {
+    const end = at + 2 + (frames[at + 1] as number) // within the frames
+    texts.push(frames.toString('utf8', at + 2, end))
+    at = end
+  }
+  return texts
 }
 
 const turnEnds = () => new Promise(setImmediate)
@@ -38,9 +47,11 @@ function socketsOf(count: number): readonly Socket[] {
 
 /** Every one of them says so many messages, the first ones of all before the second ones. */
 function speak(all: readonly Socket[], messages: number): void {
-  for (let message = 0; message < messages; message++) for (const socket of all) socket.say()
+  for (let message = 0; message < messages; message++) for (const socket of all) socket.say(`${message}`)
 }
 
+/** How many messages each write of a socket has. */
+const sizes = ({ writes }: Socket) => writes.map(({ length }) => length)
 const written = (all: readonly Socket[]) => all.filter(({ writes }) => writes.length > 0).length
 
 test('many sockets that say one thing a turn are written in lots, the first before the last has spoken', async () => {
@@ -54,7 +65,7 @@ test('many sockets that say one thing a turn are written in lots, the first befo
   speak(all, 1)
   expect(written(all)).toBe(192)
   await turnEnds()
-  expect(all.every(({ writes }) => String(writes) === '1')).toBe(true)
+  expect(all.every((socket) => String(sizes(socket)) === '1')).toBe(true)
 })
 
 test('few sockets are written when the turn is over, whatever they say', async () => {
@@ -72,7 +83,7 @@ test('sockets that say much a turn are written once a turn', async () => {
     speak(all, 8)
     await turnEnds()
   }
-  expect(all.every(({ writes }) => String(writes) === '8,8,8')).toBe(true)
+  expect(all.every((socket) => String(sizes(socket)) === '8,8,8')).toBe(true)
 })
 
 test('when sockets that said little begin to say much, only the first message of the turn is written by itself', async () => {
@@ -84,11 +95,36 @@ test('when sockets that said little begin to say much, only the first message of
   await turnEnds()
   speak(all, 8)
   await turnEnds()
-  const [first, last] = [all[0], all.at(-1)]
-  expect([first?.writes, last?.writes]).toEqual([
-    [1, 7, 8],
-    [8, 8],
-  ])
+  expect(sizes(all[0] as Socket)).toEqual([1, 7, 8])
+  expect(sizes(all.at(-1) as Socket)).toEqual([8, 8])
+})
+
+test('whoever is written, and when, each socket has its own words, once and in order', async () => {
+  const step = fc.oneof(
+    { weight: 20, arbitrary: fc.record({ socket: fc.nat(99), what: fc.constantFrom('text', 'bytes') }) },
+    { weight: 3, arbitrary: fc.record({ socket: fc.nat(99), what: fc.constant('written by itself') }) },
+    { weight: 2, arbitrary: fc.record({ socket: fc.nat(99), what: fc.constant('all speak') }) },
+    { weight: 1, arbitrary: fc.record({ socket: fc.nat(99), what: fc.constant('the turn ends') }) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 200 }), async (steps) => {
+      const all = socketsOf(100)
+      const said = new Map<Socket, string[]>(all.map((socket) => [socket, []]))
+      const say = (socket: Socket, text: string, bytes = false) => {
+        said.get(socket)?.push(text)
+        socket.say(bytes ? Buffer.from(text) : text)
+      }
+      for (const [index, { socket, what }] of steps.entries()) {
+        const one = all[socket] as Socket
+        if (what === 'written by itself') one.flush()
+        else if (what === 'all speak') for (const each of all) say(each, `${index}`)
+        else if (what === 'the turn ends') await turnEnds()
+        else say(one, `${index} of ${socket}`, what === 'bytes')
+      }
+      await turnEnds()
+      for (const socket of all) expect(socket.writes.flat()).toEqual(said.get(socket))
+    }),
+  )
 })
 
 test('whatever is said in whichever turns reaches every member of a room, once and in order', async () => {
