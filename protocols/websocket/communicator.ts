@@ -5,7 +5,7 @@ import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { requestTarget } from '../../src/runtime/http-message.ts'
 import { ApplicationCommunicator, type CommunicatorOptions } from '../../src/testing/application-communicator.ts'
 import { closeFor, refusalFor } from './ends.ts'
-import { WebsocketRules } from './rules.ts'
+import * as rules from './rules.ts'
 import type { WebsocketClose, WebsocketProtocol, WebsocketScope, WebsocketSend } from './scope.ts'
 
 /** The handshake; what is left out is `/` without headers or subprotocols. */
@@ -169,26 +169,26 @@ function scopeOf({ path = '/', headers = {}, subprotocols = [], state = {} }: Ha
 }
 
 function progressOf(scope: WebsocketScope): (event: WebsocketProtocol['send'], before: Progress) => Progress {
-  const rules = new WebsocketRules(scope)
+  const speaking: rules.Speaking = { state: 'connecting', scope }
   return (event, before) => {
     switch (event.type) {
       case 'websocket.accept':
-        rules.accept(event)
+        rules.accept(speaking, event)
         return 'started'
       case 'websocket.send':
-        rules.message(event)
+        rules.message(speaking, event)
         return before
       case 'websocket.close':
-        rules.close(event)
+        rules.close(speaking, event)
         return 'finished'
       case 'websocket.http.response.start':
-        rules.refuse(event)
+        rules.refuse(speaking, event)
         return before
       case 'websocket.http.response.body':
-        rules.refusalPart(event)
+        rules.refusalPart(speaking, event)
         return event.moreBody === true ? 'started' : 'finished'
       default:
-        throw rules.unexpected(event satisfies never)
+        throw rules.unexpected(speaking, event satisfies never)
     }
   }
 }

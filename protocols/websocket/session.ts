@@ -7,7 +7,7 @@ import { closeFor, refusalFor } from './ends.ts'
 import type { OpenSocket, SocketEvents, SocketLimits } from './open-socket.ts'
 import { Opening, type Handshake, type OpeningEvents, type OpeningLimits } from './opening.ts'
 import { Refusal } from './refusal.ts'
-import { WebsocketRules } from './rules.ts'
+import * as rules from './rules.ts'
 import type { WebsocketAccept, WebsocketProtocol, WebsocketReceive, WebsocketScope } from './scope.ts'
 
 /** What a session needs of the listener that it belongs to. */
@@ -26,18 +26,19 @@ export interface SessionOwner extends SocketLimits, OpeningLimits {
 type Phase = 'handshake' | 'open' | 'closed'
 
 export class WebsocketSession
-  implements Transport<WebsocketProtocol>, SocketEvents, OpeningEvents, Linked<WebsocketSession>
+  implements Transport<WebsocketProtocol>, rules.Speaking, SocketEvents, OpeningEvents, Linked<WebsocketSession>
 {
+  // What every message looks at comes first, and so lies side by side in memory.
+  state: rules.State = 'connecting'
+  #phase: Phase = 'handshake'
+  #socket: OpenSocket | undefined
   before: WebsocketSession | undefined = undefined
   after: WebsocketSession | undefined = undefined
   progress: Progress = 'none'
   readonly #owner: SessionOwner
   #connection: Connection<WebsocketProtocol> | undefined
-  #rules: WebsocketRules | undefined
-  #phase: Phase = 'handshake'
   /** Until it is answered: what came with the request is not kept for as long as the socket is open. */
   #opening: Opening | undefined
-  #socket: OpenSocket | undefined
   #refusal: Refusal | undefined
 
   constructor(owner: SessionOwner, handshake: Handshake) {
@@ -45,31 +46,33 @@ export class WebsocketSession
     this.#opening = new Opening(handshake, owner, this)
   }
 
+  get scope(): WebsocketScope {
+    return (this.#connection as Connection<WebsocketProtocol>).scope // the application speaks a turn after `start`
+  }
+
   start(connection: Connection<WebsocketProtocol>): void {
     this.#connection = connection
-    this.#rules = new WebsocketRules(connection.scope)
     connection.deliver({ type: 'websocket.connect' })
   }
 
   send(event: WebsocketProtocol['send']): void | Promise<void> {
-    const rules = this.#rules as WebsocketRules // the application speaks a turn after `start`
     // The peer or the gateway has ended it, and the event that says so is on its way. After its own end all is an error.
-    if ((this.#phase === 'closed' || this.#socket?.closing) && rules.state !== 'closed') return undefined
+    if ((this.#phase === 'closed' || this.#socket?.closing) && this.state !== 'closed') return undefined
     switch (event.type) {
       case 'websocket.accept':
-        return this.#accept(event, rules.accept(event))
+        return this.#accept(event, rules.accept(this, event))
       case 'websocket.send': {
-        const data = rules.message(event)
+        const data = rules.message(this, event)
         return this.#socket?.say(data)
       }
       case 'websocket.close':
-        return this.#close(...rules.close(event))
+        return this.#close(...rules.close(this, event))
       case 'websocket.http.response.start':
-        return this.#beginRefusal(event.status, rules.refuse(event))
+        return this.#beginRefusal(event.status, rules.refuse(this, event))
       case 'websocket.http.response.body':
-        return this.#writeRefusal(rules.refusalPart(event), event.moreBody === true)
+        return this.#writeRefusal(rules.refusalPart(this, event), event.moreBody === true)
       default:
-        throw rules.unexpected(event satisfies never)
+        throw rules.unexpected(this, event satisfies never)
     }
   }
 
