@@ -107,39 +107,24 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
 
   /** Handles events until the last one. Overridden by consumers whose work is no sequence of events. */
   protected run(this: Consumer<P>, receive: Receive<P>): Promise<void> {
-    const begin = () => handleEvents(receive, this.context, new Consumer.#Events(this))
+    const anyone = this as unknown as Consumer<Protocol> // the handler is of no protocol
+    const begin = () => handleEvents(receive, this.context, Consumer.#handler, anyone)
     return this.joinGroups()?.then(begin) ?? begin()
   }
 
-  /** One small object a scope instead of a closure for each of these. */
-  static readonly #Events = class<P extends Protocol> implements EventHandler<P['receive']> {
-    readonly consumer: Consumer<P>
-
-    constructor(consumer: Consumer<P>) {
-      this.consumer = consumer
-    }
-
-    isLast(event: Event): boolean {
-      return this.consumer.isLast(event)
-    }
-
-    handle(event: Event): unknown {
-      return this.consumer.dispatch(event)
-    }
-
-    touch(): number {
-      return this.consumer.#speaker?.touch?.() ?? 0
-    }
-
-    async failed(error: unknown): Promise<void> {
-      const { consumer } = this
+  /** One for all consumers: an object a scope would be one more to look at for each event. */
+  static readonly #handler: EventHandler<Event, Consumer<Protocol>> = {
+    isLast: (event, consumer) => consumer.isLast(event),
+    handle: (event, consumer) => consumer.dispatch(event),
+    touch: (consumer) => consumer.#speaker?.touch?.() ?? 0,
+    async failed(error, consumer) {
       try {
         const event = consumer.disconnectEvent(error)
         if (event) await consumer.dispatch(event)
       } catch (second) {
         consumer.#logSecond(error, second)
       }
-    }
+    },
   }
 
   /** Undefined: it has none. */

@@ -1,7 +1,9 @@
 /** How the events of an instance end: with which error, and who is told; and the error of what is no event. */
 import type { Delivery, Handled, Outcome } from '../asgi/adapter.ts'
+import type { Context } from '../asgi/context.ts'
 import type { Protocol } from '../asgi/protocol.ts'
 import { SignalboxError } from './errors.ts'
+import type { Mailbox } from './mailbox.ts'
 
 /** Of the last event of a scope that the server has ended itself: it did not come from the peer, and is not counted. */
 export const ownEnd: Delivery = { last: true }
@@ -21,6 +23,12 @@ export function failure(outcome: Outcome, abortReason: Error | undefined): unkno
   return undefined
 }
 
+export function closeChannel(channel: string, context: Context): void {
+  context.layer.closeChannel(channel).catch((error: unknown) => {
+    context.log.error({ err: error }, 'the channel of an ended scope could not be closed')
+  })
+}
+
 /** What an adapter raised about what it was to send, in other words where that is no event at all. */
 export function ofEvent(given: unknown, { type, id }: Protocol['scope'], error: unknown): unknown {
   if (typeof given === 'object' && given !== null) return error
@@ -30,9 +38,18 @@ export function ofEvent(given: unknown, { type, id }: Protocol['scope'], error: 
   )
 }
 
-/** Whether somebody is to be told what became of an event. */
-export function isAwaited({ delivery }: { readonly delivery: Delivery | undefined }): boolean {
-  return delivery?.handled !== undefined
+/** What nobody has taken by then nobody will, and whoever waits for it is told. */
+export function closeMailbox<T extends { readonly delivery: Delivery | undefined }, R>(
+  mailbox: Mailbox<T, R>,
+  scope: Protocol['scope'],
+): void {
+  const left = mailbox.drain()
+  // An error costs as much as all the rest of a small request, and most of these have nobody to tell it to: an application
+  // that does not ask for the body of a request leaves it in the mailbox.
+  if (mailbox.idle && !left.some(({ delivery }) => delivery?.handled)) return
+  const over = overError(scope)
+  mailbox.close(over)
+  for (const { delivery } of left) delivery?.handled?.(over)
 }
 
 /** Two receives that waited at once: both events are handled when the next one is asked for. */

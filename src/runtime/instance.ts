@@ -5,19 +5,13 @@ import type { Context, Log } from '../asgi/context.ts'
 import type { Application, Event, Protocol, Receive, Send } from '../asgi/protocol.ts'
 import { Account } from './account.ts'
 import type { Linked } from './chain.ts'
-import { both, failure, isAwaited, ofEvent, overError, ownEnd, peerGone, returned } from './ends.ts'
+import { both, closeChannel, closeMailbox, failure, ofEvent, overError, ownEnd, peerGone, returned } from './ends.ts'
 import { hasCode, isInterruption } from './errors.ts'
 import type { InstanceOptions } from './instance-options.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
 import { Pump, type EventHandler, type Hearer, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
 import { isPending, nothing, settled } from './settled.ts'
-
-/** To whom an application says something. */
-export interface Speaker<P extends Protocol> {
-  send(event: P['send']): Promise<void>
-  touch?(): number
-}
 
 interface Entry {
   readonly event: Event
@@ -29,7 +23,6 @@ export class Instance<P extends Protocol>
   implements
     Connection<P>,
     Context,
-    Speaker<P>,
     Receiver,
     Giver<Entry, P['receive']>,
     Source<P['receive']>,
@@ -39,6 +32,8 @@ export class Instance<P extends Protocol>
   // What every event and every message looks at comes first, and so lies side by side in memory.
   ended = false
   #gone = false
+  /** Whether its pump waits for the next event. Known here, so that whoever has one for it need not look at the pump. */
+  #idle = false
   /** Whether the application has an event of the peer that it is not done with. */
   #inHand = false
   /** Of the last event, when it was taken. */
@@ -46,7 +41,7 @@ export class Instance<P extends Protocol>
   /** Those of the peer, and those of the channel layer, that wait in the mailbox. */
   #events = 0
   #messages = 0
-  #pump: Pump<P['receive']> | undefined
+  #pump: Pump<P['receive'], unknown> | undefined
   /** Of the scope. */
   readonly #type: string
   readonly #transport: Transport<P>
@@ -128,15 +123,14 @@ export class Instance<P extends Protocol>
     // Nothing else will tell whoever waits for messages.
     if (this.#last) {
       this.#mailbox.close(reason)
-      if (this.#pump?.idle) this.#pump.end(reason)
+      if (this.#idle) this.#endPump(reason)
     }
     this.#closeTimer = setTimeout(() => this.#abandon(), this.#options.closeTimeout)
   }
 
   /** The gateway drains: whoever has handled all that its peer said, and only waits for messages, is told to end. */
   drain(): void {
-    const isWaiting = this.#pump?.idle ?? this.#mailbox.awaited
-    if (isWaiting) this.#endWhenDraining()
+    if (this.#idle || this.#mailbox.awaited) this.#endWhenDraining()
   }
 
   /** Whether nothing follows for that reason. */
@@ -174,17 +168,18 @@ export class Instance<P extends Protocol>
   }
 
   /** Calls the handler with each event. */
-  handleEach(handler: EventHandler<P['receive']>): Promise<void> {
+  handleEach<T>(handler: EventHandler<P['receive'], T>, of: T): Promise<void> {
     const { first } = this.#mailbox
-    if (first?.fromPeer && !this.#last && handler.isLast(first.event)) return this.#handleLast(handler)
-    this.#pump = new Pump(this, handler)
-    return this.#pump.over
+    if (first?.fromPeer && !this.#last && handler.isLast(first.event, of)) return this.#handleLast(handler, of)
+    const pump = new Pump(this, handler, of)
+    this.#pump = pump
+    return pump.over
   }
 
   /** The only event, which is there already: as a pump would, at less cost. */
-  #handleLast(handler: EventHandler<P['receive']>): Promise<void> {
+  #handleLast<T>(handler: EventHandler<P['receive'], T>, of: T): Promise<void> {
     try {
-      const result = handler.handle(this.next() as P['receive']) // it is there
+      const result = handler.handle(this.next() as P['receive'], of) // it is there
       return isPending(result) ? Promise.resolve(result).then(nothing) : settled
     } catch (error) {
       return Promise.reject(error)
@@ -194,7 +189,9 @@ export class Instance<P extends Protocol>
   next(): P['receive'] | undefined {
     this.#ask()
     if (this.ended || this.#isOver()) throw this.#whyOver()
-    return this.#events + this.#messages > 0 ? this.#mailbox.poll() : undefined
+    if (this.#events + this.#messages > 0) return this.#mailbox.poll()
+    this.#idle = true
+    return undefined
   }
 
   /** Whoever asks for the next event has handled the one before. */
@@ -264,7 +261,7 @@ export class Instance<P extends Protocol>
     if (delivery !== ownEnd) this.#account?.received(event.type)
     this.#bytes += delivery?.bytes ?? 0
     const entry = { event, delivery, fromPeer: true }
-    if (this.#pump?.idle) this.#pump.push(this.give(entry))
+    if (this.#idle) this.#push(this.give(entry))
     else this.#mailbox.put(entry)
   }
 
@@ -277,14 +274,22 @@ export class Instance<P extends Protocol>
       this.log.warn({ type: message.type }, 'a channel layer message with a type of the protocol itself is dropped')
       return false
     }
-    if (this.#pump?.idle) {
-      this.#pump.push(message)
-      return true
-    }
+    if (this.#idle) return this.#push(message)
     if (this.#mailbox.closed || this.#messages >= capacity) return false
     this.#messages++
     this.#mailbox.put({ event: message, delivery: undefined, fromPeer: false })
     return true
+  }
+
+  #push(event: P['receive']): true {
+    this.#idle = false
+    this.#pump?.push(event)
+    return true
+  }
+
+  #endPump(why: Error): void {
+    this.#idle = false
+    this.#pump?.end(why)
   }
 
   /** Contains the application's end, whatever it is: nothing that it throws goes further than here. */
@@ -337,9 +342,9 @@ export class Instance<P extends Protocol>
     this.ended = true
     if (this.#closeTimer) clearTimeout(this.#closeTimer)
     this.#settle(failure(outcome, this.#abortReason))
-    if (!this.#mailbox.idle) this.#closeMailbox()
-    if (this.#pump?.idle) this.#pump.end(overError(this.scope))
-    if (this.#channel !== undefined) this.#closeChannel(this.#channel)
+    if (!this.#mailbox.idle) closeMailbox(this.#mailbox, this.scope)
+    if (this.#idle) this.#endPump(overError(this.scope))
+    if (this.#channel !== undefined) closeChannel(this.#channel, this)
     if (outcome.kind !== 'raised') this.#returned(outcome)
     try {
       this.#transport.end(outcome)
@@ -350,16 +355,6 @@ export class Instance<P extends Protocol>
     if (outcome.kind === 'raised' && !hasCode(outcome.error, 'no_route')) this.#raised(outcome.error)
     this.#options.onEnd?.(this as unknown as Instance<Protocol>, outcome) // whoever counts instances is of no protocol
     this.#completion?.resolve()
-  }
-
-  #closeMailbox(): void {
-    const left = this.#mailbox.drain()
-    // An error costs as much as all the rest of a small request, and most of these have nobody to tell it to: an application
-    // that does not ask for the body of a request leaves it in the mailbox.
-    if (this.#mailbox.idle && !left.some(isAwaited)) return
-    const over = overError(this.scope)
-    this.#mailbox.close(over)
-    for (const { delivery } of left) delivery?.handled?.(over)
   }
 
   #settle(error?: unknown): void {
@@ -390,11 +385,5 @@ export class Instance<P extends Protocol>
   /** The routing may be another one by now: what the router said comes first. */
   #route(): string {
     return this.#account?.rule ?? routeOf(this.#application, this.scope)
-  }
-
-  #closeChannel(channel: string): void {
-    this.#options.layer.closeChannel(channel).catch((error: unknown) => {
-      this.log.error({ err: error }, 'the channel of an ended scope could not be closed')
-    })
   }
 }

@@ -4,20 +4,22 @@ import type { Protocol, Receive } from '../asgi/protocol.ts'
 import { hasCode } from './errors.ts'
 import { isPending, settled } from './settled.ts'
 
-export interface EventHandler<E> {
+/** What is done with the events of scopes. It is told whose event it is, so that many scopes share one. */
+export interface EventHandler<E, T = undefined> {
   /** Whether nothing is to be handled after this one. */
-  isLast(event: E): boolean
+  isLast(event: E, of: T): boolean
   /** A promise means that it is handled when that resolves. */
-  handle(event: E): unknown
+  handle(event: E, of: T): unknown
   /** Something went wrong before the last event was handled, or it never came. An error goes on when this is done. */
-  failed(error: unknown): Promise<void>
+  failed(error: unknown, of: T): Promise<void>
   /** See {@link Pump.touch}. */
-  touch?(): number
+  touch?(of: T): number
 }
 
 export interface Source<E> {
   /**
-   * Says that the event before is handled, and answers the next one. Undefined: there is none now, and `push` brings it.
+   * Says that the event before is handled, and answers the next one. Undefined: there is none now, the pump is idle from here on,
+   * and `push` brings it.
    * @throws when there will be none.
    */
   next(): E | undefined
@@ -29,21 +31,21 @@ export interface Hearer {
 }
 
 /** Handlers run in the asynchronous context of their application, not in that of whoever sent the event. */
-export class Pump<E> extends AsyncResource {
+export class Pump<E, T> extends AsyncResource {
   /** Resolves when the last event is handled, or the scope is over; rejects with what a handler raised. */
   readonly over: Promise<void>
-  /** It waits for `push`. */
-  idle = false
   readonly #source: Source<E>
-  readonly #handler: EventHandler<E>
+  readonly #handler: EventHandler<E, T>
+  readonly #of: T
   /** Undefined when it is over. */
   #settle: ((outcome: Promise<void> | void) => void) | undefined
   #hearer: Hearer | undefined
 
-  constructor(source: Source<E>, handler: EventHandler<E>) {
+  constructor(source: Source<E>, handler: EventHandler<E, T>, of: T) {
     super('signalbox.scope')
     this.#source = source
     this.#handler = handler
+    this.#of = of
     this.over = new Promise((resolve) => {
       this.#settle = resolve
     })
@@ -58,7 +60,6 @@ export class Pump<E> extends AsyncResource {
 
   /** The next event, while it is idle. Handled a microtask later: whoever sends it goes on first. */
   push(event: E): void {
-    this.idle = false
     // Not kept here: a new event in an old pump costs V8 a note of its own.
     ready.events.push(event)
     // At a third of what `queueMicrotask` costs, which keeps a context that is not needed here.
@@ -67,7 +68,6 @@ export class Pump<E> extends AsyncResource {
 
   /** While it is idle: there will be no further event. */
   end(error: unknown): void {
-    this.idle = false
     this.#stop(error)
   }
 
@@ -78,14 +78,14 @@ export class Pump<E> extends AsyncResource {
 
   /** Reads what `work` will read, as far as the peer's socket, and answers a number that means nothing. */
   touch(): number {
-    return this.asyncId() + (this.#handler.touch?.() ?? 0)
+    return this.asyncId() + (this.#handler.touch?.(this.#of) ?? 0)
   }
 
   handleOne(event: E): void {
     let last = false
     try {
-      last = this.#handler.isLast(event)
-      const result = this.#handler.handle(event)
+      last = this.#handler.isLast(event, this.#of)
+      const result = this.#handler.handle(event, this.#of)
       if (!isPending(result)) return this.#handled(last)
       Promise.resolve(result).then(
         () => this.#handled(last),
@@ -113,8 +113,7 @@ export class Pump<E> extends AsyncResource {
     } catch (error) {
       return this.#stop(error)
     }
-    if (event === undefined) this.idle = true
-    else this.push(event)
+    if (event !== undefined) this.push(event)
   }
 
   #fail(error: unknown): void {
@@ -139,17 +138,17 @@ export class Pump<E> extends AsyncResource {
   }
 
   #cleanUp(error: unknown): Promise<void> {
-    return this.runInAsyncScope(() => this.#handler.failed(error))
+    return this.runInAsyncScope(() => this.#handler.failed(error, this.#of))
   }
 }
 
-function handleOne(pump: Pump<unknown>, event: unknown): void {
+function handleOne(pump: Ready['pumps'][number], event: unknown): void {
   pump.handleOne(event)
 }
 
 /** Who has been given an event, in that order, and which: two lists, because most often there are many. */
 class Ready {
-  readonly pumps: Pump<unknown>[] = []
+  readonly pumps: Pump<unknown, unknown>[] = []
   readonly events: unknown[] = []
 }
 
@@ -175,7 +174,7 @@ const touched = new Float64Array(1)
  * is known; touched beforehand, those of several scopes are fetched side by side. Measured with a message to a group of a thousand:
  * 5 % less processor time for each member.
  */
-function touchNext(pumps: readonly Pump<unknown>[], first: number): void {
+function touchNext(pumps: Ready['pumps'], first: number): void {
   let sum = 0
   const end = Math.min(first + lot, pumps.length)
   for (let index = first; index < end; index++) sum += pumps[index]?.touch() ?? 0
@@ -183,9 +182,10 @@ function touchNext(pumps: readonly Pump<unknown>[], first: number): void {
 }
 
 /** The same where somebody stands between, who wants to see every event. */
-export async function handleInLoop<P extends Protocol>(
+export async function handleInLoop<P extends Protocol, T>(
   receive: Receive<P>,
-  handler: EventHandler<P['receive']>,
+  handler: EventHandler<P['receive'], T>,
+  of: T,
 ): Promise<void> {
   let last = false
   let asking = false
@@ -195,12 +195,12 @@ export async function handleInLoop<P extends Protocol>(
       // Events of a scope are handled strictly in order.
       const event = await receive()
       asking = false
-      last = handler.isLast(event)
-      const result = handler.handle(event)
+      last = handler.isLast(event, of)
+      const result = handler.handle(event, of)
       if (isPending(result)) await result
     }
   } catch (error) {
-    if (!last) await handler.failed(error)
+    if (!last) await handler.failed(error, of)
     if (!asking || !hasCode(error, 'scope_ended')) throw error
   }
 }

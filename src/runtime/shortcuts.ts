@@ -1,7 +1,7 @@
 /** What a consumer can do at less cost where nobody stands between it and the instance of its scope. */
 import type { Context } from '../asgi/context.ts'
 import type { Protocol, Receive, Send } from '../asgi/protocol.ts'
-import { Instance, type Speaker } from './instance.ts'
+import { Instance } from './instance.ts'
 import { handleInLoop, type EventHandler } from './pump.ts'
 
 /**
@@ -9,12 +9,19 @@ import { handleInLoop, type EventHandler } from './pump.ts'
  * `receive` does, at less cost.
  * @throws what a handler raised.
  */
-export function handleEvents<P extends Protocol>(
+export function handleEvents<P extends Protocol, T>(
   receive: Receive<P>,
   context: Context,
-  handler: EventHandler<P['receive']>,
+  handler: EventHandler<P['receive'], T>,
+  of: T,
 ): Promise<void> {
-  return Instance.behind(receive, context)?.handleEach(handler) ?? handleInLoop<P>(receive, handler)
+  return Instance.behind(receive, context)?.handleEach(handler, of) ?? handleInLoop(receive, handler, of)
+}
+
+/** To whom an application says something. */
+interface Speaker<P extends Protocol> {
+  send(event: P['send']): Promise<void>
+  touch?(): number
 }
 
 /** Whom a consumer keeps of `send`: the instance itself, which is one object less to look at for each event, or who stands before it. */

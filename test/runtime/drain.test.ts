@@ -27,7 +27,7 @@ const waysToWait: readonly (readonly [string, (handle: Handle) => Application<Te
     'is called with events',
     (handle) => async (_scope, receive, _send, context) => {
       await context.layer.groupAdd('answers', context.channel)
-      await handleEvents(receive, context, { isLast: () => false, handle, failed: async () => undefined })
+      await handleEvents(receive, context, { isLast: () => false, handle, failed: async () => undefined }, undefined)
     },
   ],
 ]

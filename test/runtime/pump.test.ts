@@ -31,7 +31,7 @@ type How = 'directly' | 'in a loop'
 const handling =
   (how: How, handler: EventHandler<Numbered>): Application<TestProtocol> =>
   (_scope, receive, _send, context) =>
-    handleEvents<TestProtocol>(how === 'directly' ? receive : () => receive(), context, handler)
+    handleEvents(how === 'directly' ? receive : () => receive(), context, handler, undefined)
 
 function recorder(handle: (event: Numbered) => unknown) {
   const log: string[] = []
@@ -155,9 +155,9 @@ test('handlers that follow each other in one scope get its events in order, and 
   const { log, handler } = recorder(() => undefined)
   const first: EventHandler<Numbered> = { ...handler, isLast: ({ number }) => number === 2 }
   const { instance, ended } = open(async (_scope, receive, _send, context) => {
-    await handleEvents<TestProtocol>(receive, context, first)
+    await handleEvents(receive, context, first, undefined)
     log.push('the next handler')
-    await handleEvents<TestProtocol>(receive, context, handler)
+    await handleEvents(receive, context, handler, undefined)
   })
   for (const number of [1, 2, 3, 4]) {
     instance.deliver({ type: 'test.event', number })
@@ -205,13 +205,13 @@ test('messages that consumers send each other without an end do not keep the oth
         const to = next()
         if (to !== undefined && balls < 5000) void layer.send(to, { type: 'ball.thrown' })
       })
-      return handleEvents<TestProtocol>(receive, context, handler)
+      return handleEvents(receive, context, handler, undefined)
     })
   const channels: string[] = []
   const players = [open2(channels, () => channels[1]), open2(channels, () => channels[0])]
   let other = 0
   const bystander = open((_scope, receive, _send, context) =>
-    handleEvents<TestProtocol>(receive, context, recorder(() => (other = balls)).handler),
+    handleEvents(receive, context, recorder(() => (other = balls)).handler, undefined),
   )
   await turn()
   players[0]?.instance.deliver({ type: 'test.event' })
