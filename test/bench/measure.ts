@@ -50,8 +50,12 @@ export interface LoadOptions {
 /** More of its processor than this, and it is the generator that is measured. */
 const generatorLimit = 0.95
 
-/** Milliseconds of a turn: what the machine's neighbours do hardly changes in two of them. */
-const turnLength = 250
+/**
+ * Milliseconds of a turn: what the machine's neighbours do hardly changes in two of them. Whoever waits meanwhile has connections
+ * that stand still, for less than the 200 ms that Linux waits at least for an acknowledgement: after more than that they count as
+ * idle, and begin slowly again (RFC 5681 4.1).
+ */
+const turnLength = 100
 /** Seconds after which something must have been done. */
 const patience = 30
 

@@ -5,7 +5,7 @@ import { cpus, loadavg } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { cases, type BenchCase } from './cases.ts'
-import type { Settings } from './measure.ts'
+import type { Sample, Settings } from './measure.ts'
 import { processors } from './processes.ts'
 import { header, lineOf, resultOf, row, type Result, type Round } from './report.ts'
 import { startRedis } from './servers.ts'
@@ -72,19 +72,25 @@ async function run(): Promise<void> {
 async function measure(one: BenchCase, settings: Omit<Settings, 'turns'>): Promise<Result> {
   const rounds: Round[] = []
   const profile = settings.profile && path.join(settings.profile, one.name)
-  for (let index = 0; index < Number(given.rounds); index++) rounds.push(await round(one, { ...settings, profile }))
+  for (let index = 0; index < Number(given.rounds); index++)
+    rounds.push(await round(one, { ...settings, profile }, index))
   print(lineOf(one, rounds))
   return resultOf(one, rounds)
 }
 
-async function round(one: BenchCase, settings: Omit<Settings, 'turns'>): Promise<Round> {
+async function round(one: BenchCase, settings: Omit<Settings, 'turns'>, index: number): Promise<Round> {
   const turns = new Turns()
   // Nobody looks at the figures of a small round: nobody waits.
   const others = settings.small ? new Turns() : turns
-  const sides = [one.gateway({ ...settings, turns }), one.bare({ ...settings, turns: others })] as const
+  const measured = [one.gateway, one.bare]
+  // Each side is the first one to start, and to have its turn, in every other round.
+  if (index % 2 === 1) measured.reverse()
+  const sides = measured.map((measure, place) => measure({ ...settings, turns: place === 0 ? turns : others }))
   // Where one fails the other one is ended before anybody hears of it.
   await Promise.allSettled(sides)
-  const [gateway, bare] = await Promise.all(sides)
+  const samples = await Promise.all(sides)
+  if (index % 2 === 1) samples.reverse()
+  const [gateway, bare] = samples as [Sample, Sample]
   return { gateway, bare }
 }
 
