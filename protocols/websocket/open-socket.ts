@@ -92,8 +92,15 @@ export class OpenSocket extends WebSocket implements Speaker, Messages {
   }
 
   /** See `Transport.touch`. */
-  touch(): number {
-    return this.#unwritten
+  static touch(sockets: readonly OpenSocket[]): number {
+    const raws: (Socket | undefined)[] = []
+    let sum = 0
+    for (const socket of sockets) {
+      sum += socket.readyState
+      raws.push(socket.#raw)
+    }
+    for (const raw of raws) sum += raw?.writableLength ?? 0
+    return sum
   }
 
   /** Sends a message. A promise means: wait before sending more. */

@@ -4,7 +4,7 @@ import type { Linked } from '../../src/runtime/chain.ts'
 import { SignalboxError, hasCode } from '../../src/runtime/errors.ts'
 import { endUpgrade } from '../../src/runtime/http-answer.ts'
 import { closeFor, refusalFor } from './ends.ts'
-import type { OpenSocket, SocketEvents, SocketLimits } from './open-socket.ts'
+import { OpenSocket, type SocketEvents, type SocketLimits } from './open-socket.ts'
 import { Opening, type Handshake, type OpeningEvents, type OpeningLimits } from './opening.ts'
 import { Refusal } from './refusal.ts'
 import * as rules from './rules.ts'
@@ -76,8 +76,10 @@ export class WebsocketSession
     }
   }
 
-  touch(): number {
-    return this.#socket?.touch() ?? 0
+  touch(all: readonly Transport[]): number {
+    const sockets: OpenSocket[] = []
+    for (const one of all) if (one instanceof WebsocketSession && one.#socket) sockets.push(one.#socket)
+    return OpenSocket.touch(sockets)
   }
 
   end(outcome: Outcome): void {

@@ -32,10 +32,10 @@ export interface Transport<P extends Protocol = Protocol> {
    */
   send(event: P['send']): void | Promise<void>
   /**
-   * Reads what `send` will read, changes nothing, and answers a number that means nothing: for transports of which there are
-   * thousands, so that what has left the processor's cache is there again when it is needed.
+   * Reads of all of them what `send` will read, changes nothing, and answers a number that means nothing: for transports of which
+   * there are thousands, so that what has left the processor's cache is there again when it is needed. Itself is one of them.
    */
-  touch?(): number
+  touch?(all: readonly Transport[]): number
   /** The application has ended. Called exactly once a scope, also after a disconnect. */
   end(outcome: Outcome): void
   /**

@@ -6,7 +6,7 @@ import { isSyncHandler, refusePromise } from '../runtime/blocking.ts'
 import { reason } from '../runtime/errors.ts'
 import type { EventHandler } from '../runtime/pump.ts'
 import { expectServed, isListener, serves, servesOf, serving, unwritten, type Serves } from '../runtime/serves.ts'
-import { handleEvents, speaker } from '../runtime/shortcuts.ts'
+import { handleEvents, speaker, touchSpeakers } from '../runtime/shortcuts.ts'
 
 /** The groups of a consumer: names, or a function that computes them from the scope. */
 export type Groups<P extends Protocol> = readonly string[] | ((scope: P['scope']) => readonly string[])
@@ -16,7 +16,6 @@ const none: readonly string[] = []
 /** To whom a consumer speaks while it runs. */
 interface Speaker<P extends Protocol, K extends Kind> {
   send(event: P['send']): K['sent']
-  touch?(): number
 }
 
 /**
@@ -116,7 +115,11 @@ export abstract class Consumer<P extends Protocol, K extends Kind = Async> {
   static readonly #handler: EventHandler<Event, Consumer<Protocol>> = {
     isLast: (event, consumer) => consumer.isLast(event),
     handle: (event, consumer) => consumer.dispatch(event),
-    touch: (consumer) => consumer.#speaker?.touch?.() ?? 0,
+    touch(consumers) {
+      const speakers: unknown[] = []
+      for (const consumer of consumers) speakers.push(consumer.#speaker)
+      return touchSpeakers(speakers)
+    },
     async failed(error, consumer) {
       try {
         const event = consumer.disconnectEvent(error)

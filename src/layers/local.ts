@@ -170,11 +170,13 @@ export class LocalChannels {
     let dropped = 0
     if (!members) return { delivered, dropped }
     const now = this.now()
-    for (const { channel, receiver, capacity, lapses } of members.values()) {
-      if (lapses !== undefined && lapses <= now) {
-        this.leave(group, channel.name)
-        continue
-      }
+    const present: Member[] = []
+    // In a loop of its own: members know nothing of each other, and the processor fetches many of them side by side.
+    for (const member of members.values()) {
+      if (member.lapses !== undefined && member.lapses <= now) this.leave(group, member.channel.name)
+      else present.push(member)
+    }
+    for (const { channel, receiver, capacity } of present) {
       const outcome = receiver ? pushed(receiver, message, capacity) : this.#keep(channel, message, now)
       if (outcome === 'sent') delivered++
       else {

@@ -9,7 +9,7 @@ import { both, closeChannel, closeMailbox, failure, ofEvent, overError, ownEnd, 
 import { hasCode, isInterruption } from './errors.ts'
 import type { InstanceOptions } from './instance-options.ts'
 import { Mailbox, type Giver } from './mailbox.ts'
-import { Pump, type EventHandler, type Hearer, type Source } from './pump.ts'
+import { Pump, handleSoon, type EventHandler, type Hearer, type Source } from './pump.ts'
 import { routeOf } from './route.ts'
 import { isPending, nothing, settled } from './settled.ts'
 
@@ -251,9 +251,11 @@ export class Instance<P extends Protocol>
     }
   }
 
-  /** See `Pump.touch`. */
-  touch(): number {
-    return this.#transport.touch?.() ?? 0
+  /** See `touchNext`. Whoever is no instance is left out. */
+  static touch(all: readonly unknown[]): number {
+    const transports: Transport[] = []
+    for (const one of all) if (one instanceof Instance) transports.push(one.#transport)
+    return transports[0]?.touch?.(transports) ?? 0
   }
 
   #put(event: Event, delivery: Delivery | undefined): void {
@@ -283,7 +285,7 @@ export class Instance<P extends Protocol>
 
   #push(event: P['receive']): true {
     this.#idle = false
-    this.#pump?.push(event)
+    if (this.#pump) handleSoon(this.#pump, event)
     return true
   }
 

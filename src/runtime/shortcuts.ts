@@ -21,10 +21,14 @@ export function handleEvents<P extends Protocol, T>(
 /** To whom an application says something. */
 interface Speaker<P extends Protocol> {
   send(event: P['send']): Promise<void>
-  touch?(): number
 }
 
 /** Whom a consumer keeps of `send`: the instance itself, which is one object less to look at for each event, or who stands before it. */
 export function speaker<P extends Protocol>(send: Send<P>, context: Context): Speaker<P> {
   return Instance.saying(send, context) ?? { send }
+}
+
+/** See `touchNext`. */
+export function touchSpeakers(speakers: readonly unknown[]): number {
+  return Instance.touch(speakers)
 }
