@@ -195,6 +195,31 @@ test('a hundred scopes that have something in one turn are each given their own,
   for (const number of instances.keys()) if (number !== 40) expect(log).toContain(`${number} test.end ${number}`)
 })
 
+test('what scopes of one turn will need is looked at in lots, before the first of a lot has its turn', async () => {
+  const log: string[] = []
+  const toucher: EventHandler<Numbered, number> = {
+    isLast: ({ type }) => type === 'test.end',
+    handle: (_event, scopeNumber) => void log.push(`${scopeNumber}`),
+    failed: async () => undefined,
+    touch: (all) => log.push(`touched ${all.join(' ')}`),
+  }
+  const plain: EventHandler<Numbered, number> = { ...toucher, touch: () => 0 }
+  const scopes = Array.from({ length: 40 }, (_, scopeNumber) =>
+    open((_scope, receive, _send, context) =>
+      handleEvents(receive, context, scopeNumber % 3 === 1 ? plain : toucher, scopeNumber),
+    ),
+  )
+  await turn()
+  for (const { instance } of scopes) instance.deliver({ type: 'test.event' })
+  await turn()
+  const all = [...scopes.keys()]
+  const touched = (some: readonly number[]) => `touched ${some.filter((number) => number % 3 !== 1).join(' ')}`
+  const [first, second] = [all.slice(0, 32), all.slice(32)]
+  expect(log).toEqual([touched(first), ...first.map(String), touched(second), ...second.map(String)])
+  for (const { instance } of scopes) instance.disconnect({ type: 'test.end' })
+  await Promise.all(scopes.map(({ ended }) => ended))
+})
+
 test('messages that consumers send each other without an end do not keep the others from their turn', async () => {
   let balls = 0
   const open2 = (channels: string[], next: () => string | undefined) =>
