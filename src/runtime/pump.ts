@@ -137,7 +137,7 @@ export class Pump<E, T> extends AsyncResource {
   }
 }
 
-function handleOne(pump: Ready['pumps'][number], event: unknown): void {
+function handleOne(pump: Pump<unknown, unknown>, event: unknown): void {
   pump.handleOne(event)
 }
 
